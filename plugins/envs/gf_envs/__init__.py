@@ -1,0 +1,1 @@
+"""The GrinningFace environments, card decks and suites."""

@@ -1,0 +1,1 @@
+"""The GrinningFace tabletop scene in MuJoCo."""

@@ -1,0 +1,1 @@
+"""Expert and control policies."""
