@@ -1,7 +1,7 @@
 """Frozen, JSON-serialisable descriptions of everything that a plugin can bring.
 
-A spec says what a thing is without importing it: the object behind it is named by ``entry_point`` (``"module:attr"``) and loaded
-when it is used. Specs are values; :func:`to_json` writes one as plain JSON.
+A spec says what a thing is without importing it: the object behind it is named by ``entry_point`` (``"module:attr"``) and
+loaded when it is used. Specs are values; :func:`to_json` writes one as plain JSON.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Spec:
         citation: where the method was published, e.g. ``"arXiv:2511.06619"``.
         license: SPDX expression of the thing itself (weights, artwork), where it differs from the distribution's.
         extra: name of the pip extra that it needs, e.g. ``"grinningface[train]"``.
-        doctor: ``"module:attr"`` of ``f() -> list[Finding]`` (gf_core.contracts) that says what this machine lacks; run by `gf doctor`.
+        doctor: ``"module:attr"`` of ``f() -> list[Finding]`` (gf_core.contracts): what this machine lacks, for `gf doctor`.
         provenance: distribution, version and plugin; stamped by the loader.
     """
 
@@ -136,8 +136,8 @@ class PolicySpec(Spec):
         privileged: sees the simulator's state; a control or an expert, never ranked.
         observes: what it asks to see.
         action: the actions that it emits; ``None`` for a policy that adapts to the environment's (``context.action``).
-        interface: ``"module:attr"`` of ``f(config) -> PolicyInterface`` for a policy whose ``observes`` and ``action`` depend on its
-            settings (a checkpoint directory); it must not load weights. Empty for none.
+        interface: ``"module:attr"`` of ``f(config) -> PolicyInterface`` for a policy whose ``observes`` and ``action`` depend on
+            its settings (a checkpoint directory); it must not load weights. Empty for none.
         max_batch: most slots that one ``act`` may hold; 0 for any. A policy whose bits depend on the batch size pads to this.
     """
 

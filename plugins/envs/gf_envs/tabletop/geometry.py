@@ -1,6 +1,7 @@
 """Facts of the published GrinningFace v8 scene (arXiv 2511.06619) in metres and radians.
 
-World frame: origin on the table's surface under the nominal centre of the middle card, x away from the robot, y to its left, z up.
+World frame: origin on the table's surface under the nominal centre of the middle card, x away from the robot, y to its
+left, z up.
 """
 
 from __future__ import annotations
