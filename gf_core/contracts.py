@@ -156,7 +156,7 @@ class Outcome:
 
     Attributes:
         success: by the episode's own success rule.
-        ending: ``success``, another of the environment's endings, ``horizon``, or the runner's ``policy_error`` and ``env_error``.
+        ending: ``success``, another of the environment's endings, ``horizon``, or the runner's ``policy_error``, ``env_error``.
         steps: control steps taken.
         metrics: as declared in the EnvSpec; JSON scalars.
     """
