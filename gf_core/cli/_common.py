@@ -1,0 +1,79 @@
+"""What the commands share: options, the plugin host, and how tables and JSON are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+DOCUMENT_VERSION = "1.0"
+"""Version of the documents that ``--json`` prints; they only gain keys within a major version."""
+
+
+def plugin_option(command: Command) -> Command:
+    """Add ``--plugin FILE``, repeatable, as the argument ``plugin_files``."""
+    return click.option(
+        "--plugin",
+        "plugin_files",
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Also load this Python file as a plugin, in the namespace local/. Repeatable.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json`` as the argument ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
+
+
+def make_host(plugin_files: Sequence[Path] = (), *, strict: bool = True) -> PluginHost:
+    """The plugin host of a command.
+
+    Args:
+        plugin_files: from ``--plugin``.
+        strict: whether a file that was asked for and isn't loaded is an error.
+
+    Raises:
+        PluginError: such a file, with its reason.
+    """
+    from gf_core.plugins import load_plugins
+
+    host = load_plugins(plugin_files)
+    if strict:
+        for path in host.files:
+            host.require(path.stem)
+    return host
+
+
+def print_json(kind: str, content: Mapping[str, object]) -> None:
+    """Print ``content`` as a document with ``schema_version`` and ``kind``."""
+    click.echo(json.dumps({"schema_version": DOCUMENT_VERSION, "kind": kind, **content}, indent=2, allow_nan=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under headers: drawn in a terminal, aligned text elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for header in headers:
+            table.add_column(header, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
+    for row in (headers, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,119 @@
+"""The program `gf`. A command's module is imported when the command is used, so `gf --help` costs next to nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from gf_core import __version__
+from gf_core.errors import GrinningFaceError, did_you_mean
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("gf_core.cli.run:command", "Evaluate a policy on a suite."),
+    "report": ("gf_core.cli.report:command", "Show what runs came to, with intervals and chance levels."),
+    "replay": ("gf_core.cli.replay:command", "Show an episode of a run again, as a video."),
+    "list": ("gf_core.cli.listing:list_command", "List what can be used: policies, environments, suites, …"),
+    "show": ("gf_core.cli.listing:show_command", "Show one thing by its id, with its settings."),
+    "plugins": ("gf_core.cli.plugins:command", "Show which plugins are loaded, and why others are not."),
+    "doctor": ("gf_core.cli.doctor:command", "Say what this machine lacks and how to get it."),
+}
+"""Built-in commands: name to ``"module:attr"`` and the line that `gf --help` shows."""
+
+EPILOG = """\b
+Examples:
+  gf run gf/quick@1 --policy gf/expert-v1 --out runs/expert
+  gf report runs/expert
+  gf list policies
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Built-in commands in the order of the table, then those of plugins."""
+        from gf_core.cli._extra import extra_commands
+
+        extra, warnings = extra_commands(COMMANDS)
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return [*COMMANDS, *extra]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command, imported; ``None`` if there is none of that name."""
+        if name in COMMANDS:
+            module, _, attribute = COMMANDS[name][0].partition(":")
+            found = getattr(importlib.import_module(module), attribute)
+            assert isinstance(found, click.Command)
+            return found
+        from gf_core.cli._extra import extra_commands, load_command
+
+        extra, _ = extra_commands(COMMANDS)
+        return load_command(extra[name]) if name in extra else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with a suggestion for a misspelled name."""
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None and not ctx.resilient_parsing and not name.startswith("-"):
+            hint = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"There is no command {name!r}" + (f"; {hint}" if hint else "."), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing any."""
+        extra = [name for name in self.list_commands(ctx) if name not in COMMANDS]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        if extra:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, "") for name in extra])
+
+
+@click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(__version__, prog_name="gf", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Evaluate vision-language-action policies on GrinningFace, and whatever else plugins bring."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code: 0, 2 for a user's mistake, 130 when interrupted, or what the command says.
+
+    Args:
+        argv: arguments without the program's name; by default those of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a character must not end the program
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = cli.main(args=None if argv is None else list(argv), prog_name="gf", standalone_mode=False)
+        sys.stdout.flush()
+    except GrinningFaceError as error:
+        return _fail(str(error))
+    except click.Abort:
+        return _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at the end
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}")
+    return code if isinstance(code, int) else 0
+
+
+def _fail(text: str, code: int = 2) -> int:
+    click.echo(f"error: {text}" if code == 2 else text, err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""`gf report`: what runs measured."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gf_core.cli._common import make_host, plugin_option, print_json
+
+if TYPE_CHECKING:
+    from gf_core.evaluation.suites import Suite
+    from gf_core.reporting import RunReport, SuiteLoader
+
+WIDTH = 100
+"""Columns where there is no terminal, and the most that are used in one."""
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV: a row per run, split and rate.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table per suite.")
+@click.option("--suite", "file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite that was run.")
+@plugin_option
+def command(runs: Sequence[Path], form: str | None, file: Path | None, plugin_files: tuple[Path, ...]) -> None:
+    """Show what runs measured, per suite and split, with 95 % intervals and what guessing scores.
+
+    RUN is a directory that `gf run` wrote, finished or not, or a directory that holds several.
+
+    \b
+    Examples:
+      gf report runs/expert
+      gf report runs --markdown
+      gf report runs/a runs/b --json
+    """
+    from gf_core.reporting import find_runs, read_report, to_csv, to_document, to_markdown
+
+    load_suite = _suite_loader(file, plugin_files)
+    reports = [read_report(path, load_suite) for path in find_runs(runs)]
+    if form == "json":
+        print_json("report", to_document(reports))
+    elif form == "csv":
+        click.echo(to_csv(reports), nl=False)
+    elif form == "markdown":
+        click.echo(to_markdown(reports), nl=False)
+    else:
+        _print(reports)
+
+
+def _suite_loader(file: Path | None, plugin_files: Sequence[Path]) -> SuiteLoader:
+    from functools import cache
+
+    from gf_core.evaluation.suites import load_suite
+
+    host = make_host(plugin_files)
+
+    @cache
+    def load(reference: str) -> Suite:
+        given = file is not None and reference.startswith("local/")
+        return load_suite(str(file) if given else reference, host)
+
+    return load
+
+
+def _print(reports: Sequence[RunReport]) -> None:
+    from gf_core.reporting import plain, render
+
+    if not sys.stdout.isatty():
+        click.echo(plain(render(reports, width=WIDTH)), nl=False)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    width = min(shutil.get_terminal_size().columns, WIDTH)
+    for line in render(reports, width=width, whiskers=not console.is_dumb_terminal):
+        console.print(Text.assemble(*line), soft_wrap=True)

@@ -1,0 +1,110 @@
+"""Render the emoji atlas: ``python -m gf_envs.decks.render_noto`` (Debian 12, ``apt install fonts-noto-color-emoji``).
+
+The atlas is rendered once and committed, because pixels are part of a benchmark: another version of the font draws other
+pictures. This script says how it was made, and refuses every font file but the one that it was made from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gf_core.canonical import sha256
+from gf_core.contracts import Images
+from gf_core.errors import GrinningFaceError
+from gf_envs.decks import EMOJI_NOTO, MANIFEST, tiles
+from gf_envs.decks.tile_deck import manifest_items, tile_deck
+
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+FONT_SHA256 = "e5899ed38b8ed83e08bd3ac5de09791e9d19d288333a796de1d35ad17396f1ec"
+DEBIAN_PACKAGE, DEBIAN_VERSION = "fonts-noto-color-emoji", "2.042-0+deb12u1"
+FONT_VERSION = "Version 2.042;GOOG;noto-emoji:20231129:7f49a00d523ae5f94e52fd9f9a39bac9cf65f958"
+
+STRIKE = 109
+"""Pixels per em of the font's only bitmap strike, whose glyphs are 136 × 128 px."""
+
+COLUMNS = 20
+FOLDER = Path(__file__).parent
+SOURCE, ATLAS, LOCK = FOLDER / "emoji_noto.csv", FOLDER / "emoji_noto.png", FOLDER / "lock.json"
+
+
+def item_id(codepoint: str) -> str:
+    """``u1f610`` for ``U+1F610``."""
+    return codepoint.lower().replace("+", "")
+
+
+def manifest_rows(source: str) -> list[dict[str, Any]]:
+    """The manifest's items from the published table (columns index, codepoint, cldr_name, label, split, hard)."""
+    return [
+        {
+            "id": item_id(row["codepoint"]),
+            "label": row["label"],
+            "split": row["split"],
+            "names": {"cldr": row["cldr_name"], "glyph": chr(int(row["codepoint"][2:], 16))},
+            "tags": ["hard"] if row["hard"] == "1" else [],
+            "tile": int(row["index"]),
+        }
+        for row in csv.DictReader(io.StringIO(source))
+    ]
+
+
+def render(glyphs: list[str]) -> Images:
+    """Tiles ``(N, 128, 128, 4) uint8``. Single code points, so neither shaping nor variation selectors are needed.
+
+    Raises:
+        GrinningFaceError: the font is missing or another version.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not FONT.is_file() or sha256(FONT.read_bytes()) != FONT_SHA256:
+        what = f"this isn't the font of {DEBIAN_PACKAGE} {DEBIAN_VERSION} (SHA-256 {FONT_SHA256})"
+        raise GrinningFaceError(what, where=str(FONT), hint=f"run it on Debian 12 after apt install {DEBIAN_PACKAGE}")
+    font = ImageFont.truetype(str(FONT), STRIKE, layout_engine=ImageFont.Layout.BASIC)
+    faces = []
+    for glyph in glyphs:
+        canvas = Image.new("RGBA", (2 * STRIKE, 2 * STRIKE))
+        ImageDraw.Draw(canvas).text((STRIKE // 2, STRIKE // 2), glyph, font=font, embedded_color=True)
+        # Pillow blends the glyph's colour with the canvas' transparent black: the result is premultiplied.
+        faces.append(tiles.fit_tile(Image.frombytes("RGBa", canvas.size, canvas.tobytes()).convert("RGBA")))
+    return np.stack(faces)
+
+
+def write() -> str:
+    """Write atlas, manifest and lock; returns the deck's SHA-256."""
+    from PIL import Image
+
+    rows = manifest_rows(SOURCE.read_text(encoding="utf-8"))
+    faces = render([row["names"]["glyph"] for row in rows])
+    Image.fromarray(tiles.join(faces, COLUMNS)).save(ATLAS, optimize=True)
+    manifest = {
+        "schema_version": "1.0",
+        "kind": "deck",
+        "id": EMOJI_NOTO,
+        "summary": "The 328 emojis of GrinningFace v8 in Noto Color Emoji's artwork",
+        "license": "OFL-1.1",
+        "attribution": "Noto Color Emoji, Copyright 2022 Google Inc., SIL Open Font License 1.1",
+        "source": f"{DEBIAN_PACKAGE} {DEBIAN_VERSION}, {FONT.name}, {FONT_VERSION}, SHA-256 {FONT_SHA256}; "
+        "labels and splits: GrinningFace v8 (arXiv:2511.06619)",
+        "atlas": {"file": ATLAS.name, "sha256": sha256(ATLAS.read_bytes()), "tile": [tiles.TILE, tiles.TILE], "columns": COLUMNS},
+        "items": rows,
+    }
+    (FOLDER / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+    deck = tile_deck(EMOJI_NOTO, manifest_items(manifest), faces)
+    LOCK.write_text(json.dumps({EMOJI_NOTO: deck.sha256}, indent=2) + "\n", encoding="utf-8")
+    return deck.sha256
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """JSON with one item a line."""
+    head = json.dumps({key: value for key, value in manifest.items() if key != "items"}, indent=2, ensure_ascii=False)
+    rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in manifest["items"])
+    return head[: -len("\n}")] + ',\n  "items": [\n' + rows + "\n  ]\n}\n"
+
+
+if __name__ == "__main__":
+    print(f"{EMOJI_NOTO} {write()}")

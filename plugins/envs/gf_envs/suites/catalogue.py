@@ -1,0 +1,221 @@
+"""Which suites there are and what is in each; :mod:`gf_envs.suites.generate` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from gf_envs.decks import EMOJI_NOTO, locked_sha256
+from gf_envs.suites.controls import controls_episodes
+from gf_envs.suites.design import Combination, Draws, K, draw_layers, draw_layouts
+from gf_envs.suites.episodes import Group, JsonObject, group_episodes, split_items
+from gf_envs.tabletop import geometry as g
+
+ENV = "gf/tabletop-v1"
+SEED = 251106619
+"""The arXiv number of the paper. Every draw comes from this, the suite's id and what is drawn."""
+
+DEMO_LAYERS = 5
+STANDARD_LAYERS = 4
+SPARE_LAYER = 4
+"""The demonstrations' layer whose combinations the id splits of paper, quick and smoke use; standard uses the others."""
+
+ID, TRAIN, VAL, REST = "id", "train", "val", "rest"
+SPLIT_TEXTS = {
+    ID: "Train emojis in combinations that occur in gf/demos@1 with the same target, newly laid out.",
+    TRAIN: "Train emojis in combinations that don't occur in gf/demos@1.",
+    VAL: "Emojis that occur in no demonstration.",
+    REST: "Emojis that are in neither train nor val.",
+    "demos": "Train emojis: what demonstrations are recorded from.",
+    "blank": "The standard val episodes with an empty instruction.",
+    "nonsense": "The standard val episodes with an invented word instead of the label.",
+    "absent": "The standard val scenes with the label of a val emoji that isn't on the table; no card is right.",
+    "counterfactual": "Two layouts per target of the standard val scenes, each card instructed in turn.",
+}
+
+METRICS = [
+    {"name": "success", "metric": "success", "description": "The cube ends where the episode's success rule wants it."},
+    {"name": "execution", "metric": "executed", "description": "The cube ends on any card."},
+    {
+        "name": "recognition",
+        "metric": "recognized",
+        "given": "executed",
+        "chance": 1 / K,
+        "description": "The first card that the cube was placed on is the target.",
+    },
+    {
+        "name": "intent",
+        "metric": "intent_correct",
+        "chance": 1 / K,
+        "description": "The card nearest to the carried cube at its release, else at its closest approach, is the target.",
+    },
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A suite before it is written.
+
+    Attributes:
+        summary: one line, shown in listings.
+        description: what it is for.
+        splits: names of its splits.
+        episodes: makes its episodes.
+        ranked: whether results on it may enter a ranking.
+    """
+
+    summary: str
+    description: str
+    splits: tuple[str, ...]
+    episodes: Callable[[], list[JsonObject]]
+    ranked: bool = False
+
+
+def draws_for(*parts: object) -> Draws:
+    """The draws of one purpose; another purpose doesn't change them."""
+    return Draws(SEED, *parts)
+
+
+@cache
+def demo_combinations() -> list[list[Combination]]:
+    """The combinations of gf/demos@1: 5 layers of 100, no set of emojis twice."""
+    return draw_layers(draws_for(DEMOS, "combinations"), split_items(TRAIN), DEMO_LAYERS)
+
+
+def demo_name(target: str, layer: int) -> str:
+    """Id of the episode of gf/demos@1 with this target in this layer."""
+    return f"demos-{target}-{layer}"
+
+
+def combinations(suite: str, split: str, layers: int, first_demo_layer: int) -> tuple[list[list[Combination]], list[list[str]]]:
+    """``layers`` layers of combinations of a split, and for those from demonstrations the ids of these."""
+    if split == ID:
+        chosen = range(first_demo_layer, first_demo_layer + layers)
+        taken = [demo_combinations()[layer] for layer in chosen]
+        return taken, [[demo_name(c[0], layer) for c in row] for layer, row in zip(chosen, taken, strict=True)]
+    avoid = [combination for layer in demo_combinations() for combination in layer] if split == TRAIN else []
+    return draw_layers(draws_for(suite, split, "combinations"), split_items(split), layers, avoid), []
+
+
+def demos() -> list[JsonObject]:
+    """100 targets × 5 layouts."""
+    layouts = draw_layouts(draws_for(DEMOS, "layouts"), len(split_items(TRAIN)), DEMO_LAYERS)
+    group = Group(split="demos", combinations=demo_combinations(), layouts=layouts)
+    return group_episodes(draws_for(DEMOS, "distractors"), group)
+
+
+def dev() -> list[JsonObject]:
+    """128 targets × 3 layouts: each target once at each position."""
+    new, _ = combinations(DEV, REST, K, 0)
+    layouts = draw_layouts(draws_for(DEV, "layouts"), len(split_items(REST)), K)
+    return group_episodes(draws_for(DEV, "distractors"), Group(split=REST, combinations=new, layouts=layouts))
+
+
+def standard() -> list[JsonObject]:
+    """3 splits × 100 targets × 4 layouts; the n-th target of every split has the same layouts."""
+    layouts = draw_layouts(draws_for(STANDARD, "layouts"), len(split_items(VAL)), STANDARD_LAYERS)
+    episodes = []
+    for split in (ID, TRAIN, VAL):
+        chosen, sources = combinations(STANDARD, split, STANDARD_LAYERS, 0)
+        group = Group(split=split, combinations=chosen, layouts=layouts, sources=sources)
+        episodes += group_episodes(draws_for(STANDARD, split, "distractors"), group)
+    return episodes
+
+
+def controls() -> list[JsonObject]:
+    """The standard suite's val scenes under other instructions."""
+    return controls_episodes([e for e in standard() if e["split"] == VAL], draws_for(CONTROLS))
+
+
+def one_layout(suite: str, targets: int, success_rule: str = "card") -> list[JsonObject]:
+    """``targets`` targets of each of id, train and val with one layout each; positions are balanced over the three together."""
+    episodes = []
+    for shift, split in enumerate((ID, TRAIN, VAL)):
+        # n targets leave n mod K positions with one more; the next split's begin where this one's end
+        layouts = draw_layouts(draws_for(suite, split, "layouts"), targets, 1, shift * targets)
+        (layer,), sources = combinations(suite, split, 1, SPARE_LAYER)
+        chosen = sorted(draws_for(suite, split, "targets").permutation(range(len(layer)))[:targets])
+        group = Group(
+            split=split,
+            combinations=[[layer[index] for index in chosen]],
+            layouts=layouts,
+            sources=[[row[index] for index in chosen] for row in sources],
+            success_rule="paper" if success_rule == "paper" else "card",
+        )
+        episodes += group_episodes(draws_for(suite, split, "distractors"), group)
+    return episodes
+
+
+DEMOS, SMOKE, QUICK, DEV = "gf/demos@1", "gf/smoke@1", "gf/quick@1", "gf/dev@1"
+PAPER, STANDARD, CONTROLS = "gf/paper@1", "gf/standard@1", "gf/controls@1"
+
+SUITES: Mapping[str, Suite] = {
+    DEMOS: Suite(
+        summary="500 scenes with train emojis that demonstrations are recorded from",
+        description="Each train emoji is the target of five scenes. Every id split draws its combinations of emojis from here.",
+        splits=("demos",),
+        episodes=demos,
+    ),
+    SMOKE: Suite(
+        summary="12 episodes that show whether everything works",
+        description="Four episodes of each split; too few to say anything about a policy.",
+        splits=(ID, TRAIN, VAL),
+        episodes=lambda: one_layout(SMOKE, 4),
+    ),
+    QUICK: Suite(
+        summary="60 episodes for a first look",
+        description="Twenty episodes of each split, each with another target.",
+        splits=(ID, TRAIN, VAL),
+        episodes=lambda: one_layout(QUICK, 20),
+    ),
+    DEV: Suite(
+        summary="384 episodes with emojis that no other suite uses, for sweeps and early stopping",
+        description="128 targets, each once at each position. The only suite to choose hyperparameters or checkpoints by.",
+        splits=(REST,),
+        episodes=dev,
+    ),
+    PAPER: Suite(
+        summary="3 × 100 episodes scored by the published success rule",
+        description="Each emoji is the target once, as in the released evaluation; success and ending follow its rule. "
+        "Comparable in protocol to arXiv:2511.06619, not in numbers: simulator, artwork and renderer differ.",
+        splits=(ID, TRAIN, VAL),
+        episodes=lambda: one_layout(PAPER, 100, "paper"),
+    ),
+    STANDARD: Suite(
+        summary="3 × 400 paired episodes: what ranks",
+        description="100 targets × 4 layouts in each split. The n-th target of every split meets the same layouts, so that the "
+        "splits differ in nothing but the emojis.",
+        splits=(ID, TRAIN, VAL),
+        episodes=standard,
+        ranked=True,
+    ),
+    CONTROLS: Suite(
+        summary="Standard val scenes with blank, nonsense, absent and counterfactual instructions",
+        description="Whether the instruction is read: recognition must fall to chance without one, and the choice must follow it "
+        "where it changes. Without this suite there is no claim that language is read.",
+        splits=("blank", "nonsense", "absent", "counterfactual"),
+        episodes=controls,
+    ),
+}
+"""Id to suite, in the order in which a newcomer meets them."""
+
+
+def document(suite_id: str) -> JsonObject:
+    """The suite as JSON (schema ``suite-1``)."""
+    suite = SUITES[suite_id]
+    return {
+        "schema_version": "1.0",
+        "kind": "suite",
+        "id": suite_id,
+        "summary": suite.summary,
+        "license": "Apache-2.0",
+        "description": suite.description,
+        "env": {"id": ENV, "config": {}},
+        "control_hz": g.CONTROL_HZ,
+        "decks": {EMOJI_NOTO: locked_sha256(EMOJI_NOTO)},
+        "splits": {split: {"description": SPLIT_TEXTS[split]} for split in suite.splits},
+        "metrics": METRICS,
+        "generator": {"script": "gf_envs.suites.generate", "seed": SEED},
+        "episodes": suite.episodes(),
+    }

@@ -1,0 +1,203 @@
+"""Images of the scene, drawn by a pool of threads that each own their OpenGL contexts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from gf_core.contracts import Deck, Doubles
+from gf_core.errors import GrinningFaceError
+from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop import gl
+from gf_envs.tabletop.faces import Face, FaceBank
+from gf_envs.tabletop.model import scene_xml
+from gf_envs.tabletop.presets import PRESETS, Preset
+from gf_envs.tabletop.spec import CAMERAS
+
+MAX_SIZE = 1024
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image's state: ``qpos (nq,)``, ``mocap (MAX_CARDS, 3)``, the cards' faces, and the preset's name."""
+
+    qpos: Doubles
+    mocap: Doubles
+    faces: tuple[Face, ...]
+    preset: str
+
+
+class Renderer:
+    """Renders shots. Models, textures and contexts are made when first needed and kept until ``close``."""
+
+    def __init__(self, physics_model: mujoco.MjModel, threads: int, load_deck: Callable[[str], Deck]) -> None:
+        self._nq = physics_model.nq
+        count = threads or os.cpu_count() or 1
+        # One single-threaded pool per worker, because a context belongs to the thread that made it.
+        self._pools = [ThreadPoolExecutor(1, thread_name_prefix=f"gf-render-{i}") for i in range(count)]
+        self._workers = [_Worker() for _ in range(count)]
+        self._bank = FaceBank(load_deck)
+        self._model: mujoco.MjModel | None = None
+        self._materials: dict[Face, int] = {}
+
+    def render(self, shots: Sequence[Shot], camera: str, size: tuple[int, int]) -> Pixels:
+        """``(n, H, W, 3) uint8`` RGB images of a camera.
+
+        Raises:
+            GrinningFaceError: for an unknown camera or a size that can't be rendered (a wrong id would end the process).
+            MissingDependencyError: where there is no OpenGL.
+        """
+        height, width = size
+        if camera not in CAMERAS:
+            raise GrinningFaceError(f"no camera {camera!r}", where="observes/cameras", hint=f"there are {', '.join(CAMERAS)}")
+        if not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):
+            raise GrinningFaceError(f"an image can't be {height} x {width} px", where="observes/size", hint=f"1 to {MAX_SIZE}")
+        self._include([face for shot in shots for face in shot.faces])
+        images = np.empty((len(shots), height, width, 3), np.uint8)
+        workers = min(len(self._workers), len(shots))
+        jobs: list[Future[None]] = []
+        for i in range(workers):
+            rows = range(i, len(shots), workers)
+            job = self._pools[i].submit(self._workers[i].draw, self._scene(), self._materials, shots, rows, camera, images)
+            jobs.append(job)
+        for job in jobs:
+            job.result()
+        return images
+
+    def provenance(self) -> dict[str, str]:
+        """OpenGL renderer, version and backend."""
+        return self._pools[0].submit(gl_strings).result()
+
+    def close(self) -> None:
+        """Free every context in its own thread."""
+        for pool, worker in zip(self._pools, self._workers, strict=True):
+            pool.submit(worker.close).result()
+            pool.shutdown()
+
+    def _include(self, faces: Sequence[Face]) -> None:
+        if self._bank.include(faces) or self._model is None:
+            self._model, self._materials = self._bank.model(scene_xml())
+            if self._model.nq != self._nq:
+                raise RuntimeError("the render model and the physics model have come apart")
+
+    def _scene(self) -> mujoco.MjModel:
+        assert self._model is not None
+        return self._model
+
+
+@dataclass
+class _Worker:
+    """One thread's contexts, by preset and size."""
+
+    canvases: dict[tuple[str, int, int], _Canvas] = field(default_factory=dict)
+    model: mujoco.MjModel | None = None
+
+    def draw(
+        self,
+        model: mujoco.MjModel,
+        materials: dict[Face, int],
+        shots: Sequence[Shot],
+        rows: range,
+        camera: str,
+        images: Pixels,
+    ) -> None:
+        """Draw every row's shot into ``images``."""
+        if model is not self.model:
+            self.close()
+            self.model = model
+        for row in rows:
+            shot = shots[row]
+            key = (shot.preset, images.shape[1], images.shape[2])
+            if key not in self.canvases:
+                self.canvases[key] = _Canvas(model, PRESETS[shot.preset], *key[1:])
+            self.canvases[key].draw(shot, [materials[face] for face in shot.faces], camera, images[row])
+
+    def close(self) -> None:
+        """Free the contexts; runs in the thread that made them."""
+        for canvas in self.canvases.values():
+            canvas.close()
+        self.canvases.clear()
+
+
+class _Canvas:
+    """A context that draws one preset at one size."""
+
+    def __init__(self, model: mujoco.MjModel, preset: Preset, height: int, width: int) -> None:
+        self._preset, self._height, self._width = preset, height * preset.supersample, width * preset.supersample
+        with gl.lock():
+            self._gl = gl.make_context(self._width, self._height)
+            model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
+            model.vis.quality.offsamples = preset.samples
+            model.vis.quality.shadowsize = preset.shadow
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._model = model
+        self._data = mujoco.MjData(model)
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 8)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = preset.shadow > 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        self._option = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._rect = mujoco.MjrRect(0, 0, self._width, self._height)
+        self._pixels = np.empty((self._height, self._width, 3), np.uint8)
+        self._cards = {model.geom(f"card{i}").id: i for i in range(g.MAX_CARDS)}
+
+    def draw(self, shot: Shot, materials: Sequence[int], camera: str, image: Pixels) -> None:
+        """Draw a shot into ``image (H, W, 3)``."""
+        self._gl.make_current()
+        self._data.qpos[:] = shot.qpos
+        self._data.mocap_pos[:] = shot.mocap
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+        self._camera.fixedcamid = self._model.camera(camera).id
+        everything = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._camera, everything, self._scene)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            card = self._cards.get(geom.objid, -1)
+            if 0 <= card < len(materials) and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                geom.matid = materials[card]
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
+        _shrink(self._pixels, self._preset.supersample, image)
+
+    def close(self) -> None:
+        """Free the context."""
+        with gl.lock():
+            self._gl.make_current()
+            self._context.free()
+            self._gl.free()
+
+
+def _shrink(pixels: Pixels, factor: int, image: Pixels) -> None:
+    """Box-filter ``pixels``, whose rows run upwards, into ``image``, rounding halves up."""
+    if factor == 1:
+        image[:] = pixels[::-1]
+        return
+    total = np.full(image.shape, factor * factor // 2, np.uint16)
+    for dy in range(factor):
+        for dx in range(factor):
+            total += pixels[dy::factor, dx::factor]
+    np.floor_divide(total, factor * factor, out=total)
+    image[:] = total[::-1]
+
+
+def gl_strings() -> dict[str, str]:
+    """OpenGL renderer, version and backend, from a context of its own. Raises MissingDependencyError where there is none."""
+    context = gl.make_context(16, 16)
+    try:
+        from OpenGL import GL
+
+        names = {"gl_renderer": GL.GL_RENDERER, "gl_version": GL.GL_VERSION}
+        strings = {key: GL.glGetString(name).decode(errors="replace") for key, name in names.items()}
+    finally:
+        with gl.lock():
+            context.free()
+    return {**strings, "gl_backend": gl.backend()}

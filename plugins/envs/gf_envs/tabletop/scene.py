@@ -1,0 +1,107 @@
+"""What lies on the table: an episode's ``scene``, its schema and its reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop.presets import PRESETS
+
+SuccessRule = Literal["card", "paper"]
+
+_TABLE = 0.6
+
+
+def _number(description: str, low: float, high: float) -> dict[str, Any]:
+    return {"type": "number", "minimum": low, "maximum": high, "description": description}
+
+
+_CARD = {
+    "type": "object",
+    "description": "One card.",
+    "required": ["deck", "item", "x", "y"],
+    "additionalProperties": False,
+    "properties": {
+        "deck": {"type": "string", "description": "Id of the deck."},
+        "item": {"type": "string", "description": "Id of the card's face within its deck."},
+        "x": _number("Centre of the card [m, world].", -_TABLE, _TABLE),
+        "y": _number("Centre of the card [m, world].", -_TABLE, _TABLE),
+    },
+}
+_CUBE = {
+    "type": "object",
+    "description": "Where the cube lies at the start.",
+    "required": ["x", "y", "yaw"],
+    "additionalProperties": False,
+    "properties": {
+        "x": _number("Centre of the cube [m, world].", -_TABLE, _TABLE),
+        "y": _number("Centre of the cube [m, world].", -_TABLE, _TABLE),
+        "yaw": _number("Rotation about the vertical [rad].", -math.pi, math.pi),
+    },
+}
+SCENE_SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Scene of gf/tabletop-v1",
+    "type": "object",
+    "required": ["cards", "target", "cube", "success_rule", "render"],
+    "additionalProperties": False,
+    "properties": {
+        "cards": {
+            "type": "array",
+            "description": "The cards, in any order; `target` and every metric that names a card counts from 0.",
+            "minItems": 1,
+            "maxItems": g.MAX_CARDS,
+            "items": _CARD,
+        },
+        "target": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": g.MAX_CARDS - 1,
+            "description": "Index of the instructed card; null where the instruction names none of them.",
+        },
+        "cube": _CUBE,
+        "success_rule": {
+            "enum": ["card", "paper"],
+            "description": "`card`: settled inside the target card's square, let go. `paper`: within 0.07·√2 m of it.",
+        },
+        "render": {"enum": sorted(PRESETS), "description": "Render preset."},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card's face (deck id, item id) and centre [m, world]."""
+
+    deck: str
+    item: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A validated scene."""
+
+    cards: tuple[Card, ...]
+    target: int | None
+    cube: tuple[float, float, float]
+    success_rule: SuccessRule
+    render: str
+
+
+def parse_scene(scene: Mapping[str, Any]) -> Scene:
+    """Read a scene that fits SCENE_SCHEMA.
+
+    Raises:
+        ValueError: where the target is not one of the cards.
+    """
+    cards = tuple(Card(c["deck"], c["item"], float(c["x"]), float(c["y"])) for c in scene["cards"])
+    target = scene["target"]
+    if target is not None and target >= len(cards):
+        raise ValueError(f"target {target} is not one of the {len(cards)} cards")
+    cube = scene["cube"]
+    return Scene(cards, target, (float(cube["x"]), float(cube["y"]), float(cube["yaw"])), scene["success_rule"], scene["render"])
