@@ -170,7 +170,7 @@ def _unknown_keys(path: Path, instance: Mapping[str, object], schema: Schema) ->
     patterns = [compiled(pattern) for pattern in schema.get("patternProperties", {})]
     for key in instance:
         if key not in known and not any(pattern.search(key) for pattern in patterns):
-            hint = did_you_mean(key, [k for k in known if k not in instance])
+            hint = did_you_mean(key, known)
             if not hint:
                 hint = f"known here: {', '.join(known)}" if known else "nothing belongs here"
             yield Problem(path=(*path, key), what="unknown key", hint=hint)

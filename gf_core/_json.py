@@ -206,33 +206,38 @@ def _parse(text: str, source: str) -> tuple[JSON, bool]:
             text, parse_constant=constant, parse_int=integer, parse_float=number, object_pairs_hook=members
         )
     except json.JSONDecodeError as error:
-        where = f"{printable(source)}:{error.lineno}:{error.colno}"
-        what, hint = _explain(text, error)
-        raise SchemaError(what, where=where, hint=hint) from None
+        position, what, hint = _explain(text, error)
+        line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+        raise SchemaError(what, where=f"{printable(source)}:{line}:{column}", hint=hint) from None
     except RecursionError:
         raise SchemaError("is nested too deep", where=printable(source), hint="flatten it") from None
     return document, refused
 
 
-def _explain(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
-    """What isn't JSON here, and what to do; independent of the wording of Python's version."""
-    rest = text[error.pos : error.pos + 2]
-    before = text[max(0, error.pos - 100) : error.pos].rstrip()
+def _explain(text: str, error: json.JSONDecodeError) -> tuple[int, str, str]:
+    """Where it isn't JSON, what is there, and what to do; the same for every version of Python, whose wordings differ."""
+    position = error.pos
+    if error.msg.startswith("Illegal trailing comma"):  # since 3.13, which points at the comma
+        position += 1 + len(text[position + 1 :]) - len(text[position + 1 :].lstrip())
+    rest = text[position : position + 2]
+    before = text[max(0, position - 100) : position].rstrip()
     if not rest:
-        return "isn't JSON: the document ends too early", "something isn't closed, or the file was cut off"
-    if error.msg.startswith("Extra data"):
-        return "isn't JSON: something follows after the document's end", "one document per file"
-    if (rest[0] in "]}" and before.endswith(",")) or error.msg.startswith("Illegal trailing comma"):
-        return "isn't JSON: a comma before a closing bracket", "remove the comma"
-    if rest in ("//", "/*") or rest[0] == "#":
-        return "isn't JSON: a comment", "JSON has none; keys that begin with x- may hold notes"
-    if rest[0] == "'":
-        return "isn't JSON: a single quote", 'strings and keys are written in double quotes: "like this"'
-    if "control character" in error.msg:
-        return "isn't JSON: a control character within a string", "write it as an escape, such as \\n"
-    if "string" in error.msg.lower() and "escape" not in error.msg.lower():
-        return "isn't JSON: a string that doesn't end", 'add the closing "'
-    return f"isn't JSON: {error.msg.lower()}", ""
+        what, hint = "the document ends too early", "something isn't closed, or the file was cut off"
+    elif error.msg.startswith("Extra data"):
+        what, hint = "something follows after the document's end", "one document per file"
+    elif rest[0] in "]}" and before.endswith(","):
+        what, hint = "a comma before a closing bracket", "remove the comma"
+    elif rest in ("//", "/*") or rest[0] == "#":
+        what, hint = "a comment", "JSON has none; keys that begin with x- may hold notes"
+    elif rest[0] == "'":
+        what, hint = "a single quote", 'strings and keys are written in double quotes: "like this"'
+    elif "control character" in error.msg:
+        what, hint = "a control character within a string", "write it as an escape, such as \\n"
+    elif error.msg.startswith("Unterminated string"):
+        what, hint = "a string that doesn't end", 'add the closing "'
+    else:
+        what, hint = error.msg[:1].lower() + error.msg[1:], ""
+    return position, f"isn't JSON: {what}", hint
 
 
 def _refused_values(document: object) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -83,19 +83,15 @@ def load_one(candidate: Candidate) -> Plugin:
     start = time.perf_counter()
     try:
         with stdout_to_stderr():
-            found = candidate.load()
-            version = _api_version(found)
-            if type(version) is int and version == API_VERSION:
-                plugin.specs = _registered(plugin, found)
-            else:
-                reason = f"it is made for version {one_line(repr(version), 40)} of the plugin interface; this is {API_VERSION}"
-                plugin.end("incompatible", reason)
+            offered = _offered(plugin)
+            plugin.seconds = time.perf_counter() - start  # what follows is our own time
+            plugin.specs = _checked(offered, candidate)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, and what test frameworks derive from BaseException
         log.debug("%s failed", plugin.title, exc_info=error)
-        plugin.end("failed", _reason(error))
-    plugin.seconds = time.perf_counter() - start
+        plugin.end("incompatible" if isinstance(error, _IncompatibleError) else "failed", _reason(error))
+        plugin.seconds = plugin.seconds or time.perf_counter() - start
     heavy = [name for name in HEAVY_MODULES if name in sys.modules and name not in before]
     if heavy:
         plugin.warnings.append(f"loading it imports {', '.join(heavy)}; import that inside the functions that need it")
@@ -129,30 +125,35 @@ def namespace_of(candidate: Candidate) -> str:
     return "" if name in (OWN_NAMESPACE, LOCAL) else name
 
 
-class _Collector:
-    """What a registering hook is given: keeps valid specs, stamped, and notes what is wrong with the others."""
+class _IncompatibleError(PluginError):
+    """The plugin is made for another version of the interface."""
 
-    def __init__(self, kind: str, candidate: Candidate) -> None:
-        self.kind, self.candidate = kind, candidate
-        self.specs: list[Spec] = []
-        self.problems: list[str] = []
+
+class _Collector:
+    """What a registering hook is given: keeps what is registered until the hook has returned."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.offered: list[Spec] = []
         self.closed = False
 
     def __call__(self, spec: Spec) -> None:
         if self.closed:
-            raise PluginError("register was called after its hook had returned", where=self.candidate.name)
-        found = problems(self.kind, spec) or list(_namespace_problems(spec, self.candidate))
-        self.problems += found
-        if not found:
-            self.specs.append(_stamped(spec, self.candidate))
+            raise PluginError("register was called after its hook had returned", where=self.name)
+        self.offered.append(spec)
 
 
-def _registered(plugin: Plugin, found: object) -> dict[str, list[Spec]]:
-    """Register ``found`` as a plugin and call its registering hooks.
+def _offered(plugin: Plugin) -> dict[str, list[Spec]]:
+    """Import a plugin, call its registering hooks, and return what it registers, by kind, unchecked.
 
     Raises:
-        PluginError, or what the plugin raises.
+        PluginError, or whatever the plugin raises.
     """
+    found = plugin.candidate.load()
+    version = _api_version(found)
+    if type(version) is not int or version != API_VERSION:
+        shown = one_line(repr(version), 40)
+        raise _IncompatibleError(f"it is made for version {shown} of the plugin interface; this is {API_VERSION}")
     if plugin.hooks.register(found, plugin.candidate.name) is None:
         raise PluginError("its entry point names None, not a plugin")
     misspelled = list(_misspelled(plugin.hooks, found))
@@ -160,20 +161,30 @@ def _registered(plugin: Plugin, found: object) -> dict[str, list[Spec]]:
         raise PluginError("; ".join(misspelled))
     if not plugin.hooks.get_hookcallers(found):
         plugin.warnings.append("it implements no hook")
-    specs: dict[str, list[Spec]] = {}
-    wrong: list[str] = []
+    offered: dict[str, list[Spec]] = {}
     for kind in KINDS:
         hook = f"gf_register_{kind}"
-        collector = _Collector(kind, plugin.candidate)
+        collector = _Collector(plugin.candidate.name)
         results = getattr(plugin.hooks.hook, hook)(register=collector)
         collector.closed = True
-        specs[kind] = collector.specs
-        wrong += collector.problems
         if results:  # e.g. a generator, whose body never ran
-            wrong.append(f"{hook} returns {one_line(repr(results[0]), 60)}; it should call register(spec) and return nothing")
+            returned = one_line(repr(results[0]), 60)
+            raise PluginError(f"{hook} returns {returned}; it should call register(spec) and return nothing")
+        offered[kind] = collector.offered
+    return offered
+
+
+def _checked(offered: Mapping[str, Sequence[Spec]], candidate: Candidate) -> dict[str, list[Spec]]:
+    """What a plugin registers, stamped with its provenance.
+
+    Raises:
+        PluginError: naming everything that is wrong with any of it.
+    """
+    every = [(kind, spec) for kind, specs in offered.items() for spec in specs]
+    wrong = [line for kind, spec in every for line in problems(kind, spec) or _namespace_problems(spec, candidate)]
     if wrong:
         raise PluginError("; ".join(wrong))
-    return specs
+    return {kind: [_stamped(spec, candidate) for spec in specs] for kind, specs in offered.items()}
 
 
 def _misspelled(manager: pluggy.PluginManager, found: object) -> Iterator[str]:

@@ -85,8 +85,10 @@ def _limits(schema: Schema) -> Iterator[str]:
         low, high = schema.get(f"min{key}", 0), schema.get(f"max{key}")
         if low == high:
             yield f"{low} {unit}"
-        elif low or high:
-            yield f"{low}–{high} {unit}" if high else f"{low} or more {unit}"
+        elif high is not None:
+            yield f"{low} to {high} {unit}"
+        elif low:
+            yield f"{low} or more {unit}"
 
 
 def _meaning(schema: Schema) -> str:

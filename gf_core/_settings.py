@@ -59,7 +59,8 @@ def _check(config: object, schema: Mapping[str, Any] | None, source: str) -> tup
     try:
         plain = parse_json(json.dumps(to_json(config)).encode(), source=source)
     except (TypeError, ValueError, RecursionError) as error:
-        raise SchemaError(f"isn't plain JSON ({error})", where=source) from None
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise SchemaError(f"isn't plain JSON ({reason})", where=source) from None
     if not isinstance(plain, dict):
         return {}, [Problem(path=(), what=f"expected an object of settings, found {show(plain)}")]
     if schema is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-MAX_SCHEMA_BYTES = 256 << 10
+MAX_SCHEMA_BYTES = 64 << 10
 MAX_SUBSCHEMAS = 10_000
 """Most subschemas, with references followed: ten definitions that each refer twice to the next are a thousand."""
 MAX_SCHEMA_DEPTH = 64
@@ -65,7 +65,8 @@ def prepare(schema: Mapping[str, Any], *, source: str) -> Prepared:
     try:
         text = json.dumps(to_json(schema))
     except (TypeError, ValueError, RecursionError) as error:
-        raise SchemaError(f"isn't plain JSON ({error})", where=source) from None
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise SchemaError(f"isn't plain JSON ({reason})", where=source) from None
     return _prepare(text, source)
 
 

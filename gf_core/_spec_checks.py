@@ -17,6 +17,7 @@ DATA_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+([-_][a-z0-9]+)*@(0|[1-9]
 DATA_KINDS = ("decks", "suites")
 ID_LENGTH = 100
 SUMMARY_LENGTH = 200
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _DOCUMENT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:(?!.*(^|/)\.\.?(/|$))[\w@.+-]+(/[\w@.+-]+)*\.json")
@@ -33,7 +34,7 @@ def problems(kind: str, spec: object) -> list[str]:
     if not found:  # what follows relies on the types
         found = [*_general_problems(kind, spec), *_kind_problems(spec)]
     name = getattr(spec, "id", None)
-    return [f"{name if isinstance(name, str) else wanted.__name__}: {problem}" for problem in found]
+    return [one_line(f"{name if isinstance(name, str) else wanted.__name__}: {problem}") for problem in found]
 
 
 def type_problems(value: object, hint: Any, where: str) -> Iterator[str]:
@@ -138,7 +139,7 @@ def _kind_problems(spec: Spec) -> Iterator[str]:
     if isinstance(spec, EnvSpec):
         if not spec.control_hz or not all(0 < hz < float("inf") for hz in spec.control_hz):
             yield f"control_hz is {spec.control_hz!r}, not one or more positive numbers"
-        if spec.action.hz and spec.action.hz not in spec.control_hz:
+        elif spec.action.hz and spec.action.hz not in spec.control_hz:
             yield f"action.hz is {spec.action.hz:g}, which control_hz doesn't offer"
         for name, values in {"cameras": spec.cameras, "metrics": [m.name for m in spec.metrics]}.items():
             if len(set(values)) != len(values):
@@ -155,6 +156,6 @@ def schema_problems(schema: Mapping[str, Any], where: str) -> list[str]:
         prepare(schema, source=where)
     except SchemaError as error:
         return [one_line(line) for line in str(error).splitlines()]
-    if schema.get("type", "object") != "object":
-        return [f"{where}#/type is {one_line(repr(schema['type']), 80)}, not 'object'"]
-    return []
+    fixed = {"type": "object", "$schema": DRAFT}
+    wrong = [key for key in fixed if schema.get(key, fixed[key]) != fixed[key]]
+    return [f"{where}#/{key} is {one_line(repr(schema[key]), 80)}, not {fixed[key]!r}" for key in wrong]

@@ -30,7 +30,7 @@ class Register(Protocol[S_contra]):
     """What a registering hook is given."""
 
     def __call__(self, spec: S_contra) -> None:
-        """Register a spec. Whatever is wrong with it fails the plugin as a whole, once the hook has returned."""
+        """Register a spec. What is wrong with it fails the plugin as a whole, once its hooks have returned."""
         ...
 
 

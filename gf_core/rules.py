@@ -22,13 +22,13 @@ class Rule:
         code: stable; GF1xx for suites, GF2xx for decks.
         kind: of the documents that it holds for.
         title: the rule, in one sentence.
-        check: finds what breaks it.
+        check: finds what breaks it; ``None`` for a rule that needs more than the document (:func:`check_suite_metrics`).
     """
 
     code: str
     kind: str
     title: str
-    check: Callable[[Document], Iterable[Finding]]
+    check: Callable[[Document], Iterable[Finding]] | None
 
 
 def _repeats(values: Iterable[tuple[Path, Hashable]], what: str) -> Iterator[Finding]:
@@ -101,6 +101,7 @@ _TABLE = (
     Rule(code="GF104", kind="suite", title="Names of metrics are unique.", check=_metric_names),
     Rule(code="GF105", kind="suite", title="A metric's condition is also reported by itself.", check=_metric_conditions),
     Rule(code="GF106", kind="suite", title="Sub-goals ascend from step 0 and begin before the horizon.", check=_sub_goals),
+    Rule(code="GF107", kind="suite", title="The environment reports the outcome metrics that the suite names.", check=None),
     Rule(code="GF201", kind="deck", title="Item ids are unique.", check=_item_ids),
     Rule(code="GF202", kind="deck", title="Each item has a tile of its own.", check=_item_tiles),
 )
@@ -111,9 +112,11 @@ RULES: Mapping[str, Rule] = {rule.code: rule for rule in _TABLE}
 
 def rule_problems(document: Document, kind: str) -> list[Problem]:
     """Every rule that ``document``, which fits its schema, breaks; sorted by pointer."""
-    rules = [rule for rule in RULES.values() if rule.kind == kind]
     return in_order(
-        Problem(path=path, what=what, hint=hint, code=rule.code) for rule in rules for path, what, hint in rule.check(document)
+        Problem(path=path, what=what, hint=hint, code=rule.code)
+        for rule in RULES.values()
+        if rule.kind == kind and rule.check is not None
+        for path, what, hint in rule.check(document)
     )
 
 

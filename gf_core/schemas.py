@@ -213,7 +213,7 @@ def migrate(document: Document, kind: str, *, source: str) -> Document:
     while major < newest:
         document = MIGRATIONS[(kind, major)](copy.deepcopy(document))
         major += 1
-    validate(document, kind, source=f"{printable(source)} (migrated to {kind} {newest})")
+    validate(document, kind, source=f"{printable(source)} (migrated to {kind} {newest})", major=newest)
     return document
 
 

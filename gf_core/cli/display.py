@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
-PLAIN_INTERVAL = 30.0
-"""Seconds after which a plain line is due even where no further tenth of the run is done."""
+PLAIN_LEAST, PLAIN_MOST = 2.0, 30.0
+"""Seconds between plain lines: never less than the first, and never more than the second while episodes end."""
 
 
 def make_progress(*, plain: bool | None = None) -> Progress:
@@ -77,7 +77,7 @@ class _Count:
 
 
 class PlainProgress:
-    """A line at every tenth of the run, and one every half minute; for logs and pipes.
+    """A line at every tenth of the run or half minute, but not in quick succession; for logs and pipes.
 
     Args:
         stream: where lines go.
@@ -87,23 +87,23 @@ class PlainProgress:
     def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
         self._count = _Count(0, 0, clock())
-        self._last = clock()
+        self._last, self._tenths = clock(), 0
 
     def started(self, total: int, done: int, title: str) -> None:
         """The run begins."""
         self._count = _Count(total, done, self._clock())
-        self._last = self._clock()
+        self._last, self._tenths = self._clock(), done * 10 // max(total, 1)
         self._line(f"{title}: {total} episodes" + (f", {done} of them done earlier" if done else ""))
 
     def episode(self, record: Mapping[str, Any]) -> None:
         """An episode ended; prints a line when one is due."""
         count, now = self._count, self._clock()
-        tenth = count.done * 10 // max(count.total, 1)
         count.add(record)
         if count.done <= count.earlier or count.done >= count.total:  # earlier sessions', or the last: finished() tells
             return
-        if count.done * 10 // count.total > tenth or now - self._last >= PLAIN_INTERVAL:
-            self._last = now
+        waited, tenths = now - self._last, count.done * 10 // count.total
+        if waited >= PLAIN_MOST or (waited >= PLAIN_LEAST and tenths > self._tenths):
+            self._last, self._tenths = now, tenths
             speed = f"{rate_text(count.speed(now))} · {count.eta(now)} left"
             self._line(f"{count.done}/{count.total} episodes · success {count.success()} · {speed}{count.faults()}")
 

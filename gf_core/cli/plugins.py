@@ -20,6 +20,10 @@ def command() -> None:
     \b
     GF_DISABLE_PLUGINS=name,name  doesn't import these plugins or distributions
     GF_PLUGIN_AUTOLOAD=0          loads only files given with --plugin
+
+    \b
+    Example:
+      gf plugins list
     """
 
 

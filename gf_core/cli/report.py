@@ -49,7 +49,7 @@ def command(runs: Sequence[Path], form: str | None, file: Path | None, plugin_fi
     elif form == "markdown":
         click.echo(to_markdown(reports), nl=False)
     else:
-        _print(reports)
+        print_reports(reports)
 
 
 def _suite_loader(file: Path | None, plugin_files: Sequence[Path]) -> SuiteLoader:
@@ -67,7 +67,8 @@ def _suite_loader(file: Path | None, plugin_files: Sequence[Path]) -> SuiteLoade
     return load
 
 
-def _print(reports: Sequence[RunReport]) -> None:
+def print_reports(reports: Sequence[RunReport]) -> None:
+    """Print what runs measured: with colours and whiskers in a terminal, aligned text elsewhere."""
     from gf_core.reporting import plain, render
 
     if not sys.stdout.isatty():

@@ -16,7 +16,7 @@ import numpy as np
 
 from gf_core.contracts import ActionChunk, Doubles, Observation, PolicyContext, Slots
 
-SPEED, CAREFUL_SPEED = 0.30, 0.25
+SPEED, CAREFUL_SPEED = 0.28, 0.25
 """Tool speed on the way, and while descending onto the cube or the card [m/s]."""
 TURN = 1.2
 """Tool turning speed [rad/s], under the action's bound of 2 rad/s."""

@@ -44,6 +44,7 @@ def scene_xml(*, offwidth: int = 224, offheight: int = 224, samples: int = 0, sh
   <option timestep="{TIMESTEP}" integrator="Euler" solver="Newton" cone="elliptic" impratio="10"
     iterations="20" noslip_iterations="3"/>
   <size memory="2M"/>
+  <statistic extent="1" center="-0.1 0 0.1"/>
   <visual>
     <global offwidth="{offwidth}" offheight="{offheight}"/>
     <quality offsamples="{samples}" shadowsize="{max(shadow, 1)}" numquads="1" numslices="20" numstacks="6"/>
@@ -74,7 +75,7 @@ def scene_xml(*, offwidth: int = 224, offheight: int = 224, samples: int = 0, sh
     <camera name="third" pos="{_vec(g.CAMERA_EYE)}" xyaxes="{_look_at(g.CAMERA_EYE, g.CAMERA_TARGET)}"
       fovy="{math.degrees(g.CAMERA_FOVY)}"/>
     <camera name="demo" pos="0.62 -0.62 0.55" xyaxes="{_look_at((0.62, -0.62, 0.55), (-0.16, 0.0, 0.10))}" fovy="43"/>
-    <geom name="table" type="box" pos="-0.1 0 -0.02" size="0.6 0.6 0.02" material="table" {_WORLD}/>
+    <geom name="table" type="box" pos="0 0 -0.02" size="1.6 1.6 0.02" material="table" {_WORLD}/>
     {_robot()}
     <body name="cube" pos="{g.CUBE_X} {g.CUBE_Y} {g.CUBE_HALF_SIZE}">
       <freejoint name="cube"/>

@@ -1,0 +1,90 @@
+"""Makes environments, at first and again after a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gf_core.contracts import BatchEnv, Deck, EnvContext
+from gf_core.errors import GrinningFaceError, PluginError, UnknownIdError
+from gf_core.evaluation.matching import check_loaded_deck
+from gf_core.evaluation.suites import Suite
+from gf_core.registry import brought_by, one_line
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
+
+
+def make_env(
+    suite: Suite, config: Mapping[str, Any], control_hz: float, host: PluginHost, *, slots: int, threads: int
+) -> BatchEnv:
+    """A suite's environment, with the suite's decks.
+
+    Args:
+        suite: the suite.
+        config: the environment's settings, complete.
+        control_hz: control rate [1/s].
+        host: the plugins.
+        slots: episodes side by side.
+        threads: threads for physics and rendering; 0 for all.
+
+    Raises:
+        GrinningFaceError: it can't be made; what it says itself, if it does.
+    """
+    spec = host.envs.get(suite.env)
+    context = EnvContext(slots=slots, threads=threads, control_hz=control_hz, load_deck=_deck_loader(suite, host))
+    factory = host.envs.load(spec.id)
+    try:
+        env: BatchEnv = factory(config, context)
+    except GrinningFaceError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{spec.id} can't be made ({one_line(error)})", where=brought_by(spec)) from error
+    return env
+
+
+class Stage:
+    """The environment in use, which can be replaced by a fresh one.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[], BatchEnv]) -> None:
+        self._make = make
+        self.env = make()
+
+    def renew(self) -> str:
+        """Replace the environment after a fault. Returns what went wrong in closing the old one; empty for nothing."""
+        complaint = ""
+        try:
+            self.env.close()
+        except Exception as error:
+            complaint = one_line(error)
+        self.env = self._make()
+        return complaint
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+def runtime(env: BatchEnv) -> dict[str, str]:
+    """What the environment says about what it runs on, e.g. its renderer, if it has a method ``provenance``."""
+    tell = getattr(env, "provenance", None)
+    return {str(key): str(value) for key, value in tell().items()} if callable(tell) else {}
+
+
+def _deck_loader(suite: Suite, host: PluginHost) -> Callable[[str], Deck]:
+    loaded: dict[str, Deck] = {}
+
+    def load(name: str) -> Deck:
+        if name not in suite.decks:
+            raise UnknownIdError(f"a scene uses the deck {name!r}, which the suite doesn't list", where=suite.source)
+        if name not in loaded:
+            deck: Deck = host.decks.load(name)({})
+            check_loaded_deck(deck, suite.decks[name], source=suite.source)
+            loaded[name] = deck
+        return loaded[name]
+
+    return load

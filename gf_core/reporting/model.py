@@ -1,0 +1,195 @@
+"""What a report says about a run, before it is written in one form or another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gf_core._problems import printable
+from gf_core.errors import GrinningFaceError, RunDirectoryError
+from gf_core.runs import RUN, Run, read_run
+from gf_core.schemas import validate
+from gf_core.summary import SplitSummary, Tally, summarize, tally
+
+if TYPE_CHECKING:
+    from gf_core.evaluation.suites import Suite
+
+SuiteLoader = Callable[[str], "Suite"]
+"""From a suite's id to the suite; raises a GrinningFaceError where it can't."""
+
+_ROW: Mapping[str, type] = {
+    "episode": str,
+    "split": str,
+    "cluster": str,
+    "success": bool,
+    "ending": str,
+    "steps": int,
+    "clipped_steps": int,
+    "metrics": dict,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """A run, summarised.
+
+    Attributes:
+        path: the run directory, as given.
+        suite, suite_sha256: what was run.
+        split_notes: split to what it holds; empty where the suite isn't known here.
+        policy: id of the policy.
+        settings: what tells this run of the policy from others: its configuration, and seed and chunk length unless they are
+            the defaults.
+        privileged: whether the policy sees the simulator's state.
+        marks: what a reader must know before comparing: ``privileged``, ``unpackaged``, ``partial ...``, ``variant ...``,
+            ``INCOMPLETE ...``, ``INVALID ...``.
+        recorded: episodes recorded.
+        planned: episodes that the run should have; ``None`` for an unfinished one whose suite isn't known here.
+        complete: whether all are recorded.
+        valid: whether infrastructure faults are few enough.
+        splits: one summary each, in the suite's order.
+        tally: what happened, all splits together.
+        problem: why only success is shown; empty if the suite's rates are known.
+    """
+
+    path: str
+    suite: str
+    suite_sha256: str
+    split_notes: Mapping[str, str]
+    policy: str
+    settings: Mapping[str, Any]
+    privileged: bool
+    marks: tuple[str, ...]
+    recorded: int
+    planned: int | None
+    complete: bool
+    valid: bool
+    splits: tuple[SplitSummary, ...]
+    tally: Tally
+    problem: str = ""
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """Run directories: each path that is one, and the run directories right inside a path that isn't, sorted by name; each once.
+
+    Raises:
+        RunDirectoryError: a path is neither.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = [path] if (path / RUN).is_file() else sorted(p.parent for p in path.glob(f"*/{RUN}"))
+        if not inside:
+            what = "no run directory, and none is inside" if path.is_dir() else "there is no such directory"
+            raise RunDirectoryError(
+                what, where=printable(str(path)), hint="give a directory that `gf run --out` wrote, or one that holds several"
+            )
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def read_report(path: Path, load_suite: SuiteLoader) -> RunReport:
+    """Read a run directory, finished or not, and summarise it.
+
+    Where the suite can't be loaded here, or isn't the one that was run, only success is reported, and ``problem`` says why.
+
+    Raises:
+        RunDirectoryError: not a run directory, or a damaged or edited one.
+        SchemaError: run.json isn't what its schema says.
+    """
+    run = read_run(path)
+    identity = run.identity
+    validate(identity, "run", source=str(path / RUN))
+    _check_rows(run)
+    suite, problem = _suite(identity["suite"], load_suite)
+    planned = identity["episodes"]
+    if suite is not None:
+        planned = planned or [e.id for e in suite.episodes]
+        _check_plan(run, suite, planned)
+    try:
+        splits = summarize(run.records, suite.metrics if suite else ())
+    except GrinningFaceError as error:
+        raise RunDirectoryError(error.what, where=f"{path} ({identity['suite']['id']})", hint=error.hint) from error
+    order = list(suite.splits) if suite else sorted(s.split for s in splits)
+    return RunReport(
+        path=str(path),
+        suite=identity["suite"]["id"],
+        suite_sha256=identity["suite"]["sha256"],
+        split_notes=suite.splits if suite else {},
+        policy=identity["policy"]["id"],
+        settings=_settings(identity),
+        privileged=identity["policy"]["privileged"],
+        marks=_marks(run, None if planned is None else len(planned), len(suite.episodes) if suite else None),
+        recorded=len(run.records),
+        planned=len(run.records) if planned is None and run.complete else None if planned is None else len(planned),
+        complete=run.complete and (planned is None or len(planned) == len(run.records)),
+        valid=run.valid,
+        splits=tuple(sorted(splits, key=lambda s: order.index(s.split))),
+        tally=tally(run.records),
+        problem=problem,
+    )
+
+
+def _suite(identity: Mapping[str, Any], load_suite: SuiteLoader) -> tuple[Suite | None, str]:
+    try:
+        suite = load_suite(identity["id"])
+    except GrinningFaceError as error:
+        return None, f"the suite can't be loaded here, so only success is shown ({error})"
+    if suite.sha256 != identity["sha256"]:
+        return None, f"the {suite.id} here isn't the one that was run ({identity['sha256'][:12]}…), so only success is shown"
+    return suite, ""
+
+
+def _check_rows(run: Run) -> None:
+    """read_run has checked the chain; a forged row may still be of any form."""
+    for number, row in enumerate(run.records, start=1):
+        bad = next((key for key, kind in _ROW.items() if not isinstance(row.get(key), kind)), None)
+        if bad:
+            raise RunDirectoryError(
+                f"episode row {number} has no proper {bad!r}", where=str(run.path), hint="the file was edited"
+            )
+    repeated = [name for name, count in Counter(r["episode"] for r in run.records).items() if count > 1]
+    if repeated:
+        raise RunDirectoryError(f"the episode {repeated[0]!r} is recorded twice", where=str(run.path), hint="the file was edited")
+
+
+def _check_plan(run: Run, suite: Suite, planned: Sequence[str]) -> None:
+    episodes = {e.id: e for e in suite.episodes}
+    expected = {name: (episodes[name].split, episodes[name].cluster) for name in planned if name in episodes}
+    for row in run.records:
+        if expected.get(row["episode"]) != (row["split"], row["cluster"]):
+            place = f"split {row['split']!r} and cluster {row['cluster']!r}"
+            what = f"the episode {row['episode']!r} of {place} isn't one that the run should have"
+            raise RunDirectoryError(what, where=str(run.path), hint="the file was edited")
+
+
+def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+    policy = identity["policy"]
+    settings = dict(policy["config"])
+    if policy["seed"]:
+        settings["seed"] = policy["seed"]
+    if policy["execute_steps"] is not None:
+        settings["execute_steps"] = policy["execute_steps"]
+    return settings
+
+
+def _marks(run: Run, planned: int | None, whole: int | None) -> tuple[str, ...]:
+    identity, recorded = run.identity, len(run.records)
+    marks = [
+        mark
+        for mark, there in (("privileged", identity["policy"]["privileged"]), ("unpackaged", identity["unpackaged"]))
+        if there
+    ]
+    if identity["partial"]:
+        marks.append(f"partial: {planned} of {whole} episodes" if whole else "partial")
+    if identity["variant"]:
+        marks.append(f"variant: {identity['control_hz']:g} Hz, {identity['timing']['mode']}")
+    if not run.complete or (planned is not None and recorded != planned):
+        marks.append(
+            f"INCOMPLETE: {recorded} of {planned} episodes" if planned is not None else f"INCOMPLETE: {recorded} episodes so far"
+        )
+    if not run.valid:
+        marks.append("INVALID: too many infrastructure faults")
+    return tuple(marks)

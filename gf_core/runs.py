@@ -1,0 +1,351 @@
+"""The run directory: the one place that writes it and the one place that reads it.
+
+``run.json`` says what was run and nothing else; ``journal.jsonl`` is on disk, row by row, before the runner goes on;
+``episodes.jsonl`` is made from the journal when the last episode is done: plan order, canonical JSON, hash-chained.
+A file is written beside its place, flushed to disk and renamed, so that it is whole or absent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gf_core import trajectories
+from gf_core.canonical import canonical_json, sha256
+from gf_core.errors import RunDirectoryError
+from gf_core.summary import ENV_ERROR
+from gf_core.trajectories import Trajectory
+
+RUN, JOURNAL, EPISODES, TRAJECTORIES, LOCK, POLICY_LOG = (
+    "run.json",
+    "journal.jsonl",
+    "episodes.jsonl",
+    "trajectories",
+    ".lock",
+    "policy.log",
+)
+INVALID_ERROR_RATE = 0.02
+"""A run with a larger share of infrastructure faults is invalid."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run directory as read.
+
+    Attributes:
+        path: the directory.
+        identity: run.json.
+        records: rows of episodes.jsonl in plan order; of an unfinished run, what the journal has, without ``previous``.
+        complete: whether all episodes are recorded.
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+    records: tuple[Row, ...]
+    complete: bool
+
+    @property
+    def valid(self) -> bool:
+        """Whether at most 2 % of the episodes ended in an infrastructure fault."""
+        return is_valid(self.records)
+
+    def trajectory(self, episode: str) -> Trajectory:
+        """What a recorded episode did.
+
+        Raises:
+            RunDirectoryError: if the file is missing, damaged, or not the one that was recorded.
+        """
+        record = next(row for row in self.records if row["episode"] == episode)
+        path = self.path / TRAJECTORIES / f"{episode}.npz"
+        data = _read(path)
+        if sha256(data) != record["trajectory_sha256"]:
+            raise RunDirectoryError("the file was changed after the episode was recorded", where=str(path))
+        return trajectories.from_bytes(data, where=str(path))
+
+
+def is_valid(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether at most 2 % of the episodes ended in an infrastructure fault."""
+    faults = [row for row in records if row["ending"] == ENV_ERROR]
+    return len(faults) <= INVALID_ERROR_RATE * len(records)
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory, finished or not.
+
+    Raises:
+        RunDirectoryError: if it isn't one, or its hash chain is broken; the first bad row is named.
+    """
+    if not (path / RUN).is_file():
+        raise RunDirectoryError(f"no {RUN} in it", where=str(path), hint="give a directory that `gf run` wrote")
+    head = _read(path / RUN)
+    identity = _json_object(head, where=str(path / RUN))
+    if (path / EPISODES).is_file():
+        return Run(path=path, identity=identity, records=tuple(_read_chain(path, head)), complete=True)
+    rows, _ = _read_journal(path / JOURNAL)
+    records = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
+    return Run(path=path, identity=identity, records=tuple(records.values()), complete=False)
+
+
+def read_identity(path: Path) -> Row:
+    """A run directory's run.json. Raises RunDirectoryError if it isn't JSON."""
+    return _json_object(_read(path / RUN), where=str(path / RUN))
+
+
+def _read_chain(path: Path, head: bytes) -> Iterator[Row]:
+    previous = sha256(head)
+    for number, line in enumerate(_read(path / EPISODES).splitlines(), start=1):
+        where = f"{path / EPISODES}:{number}"
+        row = _json_object(line, where=where)
+        if row.get("previous") != previous:
+            raise RunDirectoryError("the row doesn't follow from the one before it", where=where, hint="the file was edited")
+        yield row
+        previous = sha256(line)
+
+
+def _read_journal(path: Path) -> tuple[list[Row], int]:
+    """The whole rows, and the length in bytes of what they take; a torn last line is left out."""
+    data = _read(path) if path.exists() else b""
+    rows: list[Row] = []
+    end = 0
+    lines = data.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith(b"\n"):
+                break
+            rows.append(_json_object(line, where=f"{path}:{number}"))
+        except RunDirectoryError:
+            if number < len(lines):
+                raise
+            break
+        end += len(line)
+    return rows, end
+
+
+class RunWriter:
+    """The one writer of a run directory. Make it with :func:`open_run`.
+
+    Attributes:
+        path: the directory.
+        done: records of earlier sessions, by episode id, each with a trajectory that is as it was recorded.
+        finished: whether the run was complete before this session.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], order: Sequence[str]) -> None:
+        self.path = path
+        self._order = list(order)
+        self._head = (canonical_json(identity) + "\n").encode()
+        self._adopt(identity)
+        rows, end = _read_journal(path / JOURNAL)
+        self.done = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
+        self.finished = self._is_finished(rows)
+        if not self.finished:
+            self.done = {name: record for name, record in self.done.items() if self._trajectory_is_whole(record)}
+            for leftover in (path / TRAJECTORIES).glob(".*.tmp"):
+                leftover.unlink()
+        with _explained(path / JOURNAL):
+            self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            os.ftruncate(self._journal, end)
+            os.lseek(self._journal, end, os.SEEK_SET)
+            _flush_directory(path)
+
+    def _adopt(self, identity: Mapping[str, Any]) -> None:
+        """Write run.json, or refuse another configuration's."""
+        target = self.path / RUN
+        if not target.exists():
+            strangers = sorted(p.name for p in self.path.iterdir() if p.name not in {LOCK, TRAJECTORIES, f".{RUN}.tmp"})
+            if strangers:
+                raise RunDirectoryError(
+                    f"the directory holds {strangers[0]!r} but no {RUN}",
+                    where=str(self.path),
+                    hint="give an empty or a new one with --out",
+                )
+            with _explained(self.path):
+                (self.path / TRAJECTORIES).mkdir(exist_ok=True)
+            _write_whole(target, self._head)
+        elif (there := _read(target)) != self._head:
+            old = _json_object(there, where=str(target))
+            raise RunDirectoryError(
+                "the directory belongs to another configuration: " + "; ".join(differences(old, dict(identity))[:6]),
+                where=str(self.path),
+                hint="give another --out",
+            )
+
+    def _is_finished(self, rows: Sequence[Row]) -> bool:
+        ends = [row for row in rows if row["kind"] == "end"]
+        if not ends or not (self.path / EPISODES).exists():
+            return False
+        if sha256(_read(self.path / EPISODES)) != ends[-1]["episodes_sha256"]:
+            raise RunDirectoryError(
+                f"{EPISODES} was changed after the run ended", where=str(self.path), hint="run into another --out"
+            )
+        return True
+
+    def _trajectory_is_whole(self, record: Row) -> bool:
+        path = self.path / TRAJECTORIES / f"{record['episode']}.npz"
+        return path.is_file() and sha256(_read(path)) == record["trajectory_sha256"]
+
+    def session(self, *, slots: int, threads: int, in_process: bool) -> None:
+        """Note in the journal that a session begins."""
+        self._append(
+            kind="session",
+            schema_version="1.0",
+            run_sha256=sha256(self._head),
+            slots=slots,
+            threads=threads,
+            in_process=in_process,
+            done=len(self.done),
+        )
+
+    def episode(
+        self, record: Row, trajectory: Trajectory, *, slot: int, attempts: int, seconds: float, ask_seconds: float
+    ) -> Row:
+        """Put an episode on disk: first its trajectory, then its journal row. Returns the record with the trajectory's hash."""
+        data = trajectories.to_bytes(trajectory)
+        _write_whole(self.path / TRAJECTORIES / f"{record['episode']}.npz", data)
+        whole = {**record, "trajectory_sha256": sha256(data)}
+        times = {"seconds": round(seconds, 6), "ask_seconds": round(ask_seconds, 6)}
+        self._append(kind="episode", record=whole, slot=slot, attempts=attempts, **times)
+        self.done[record["episode"]] = whole
+        return whole
+
+    def fault(self, cause: str, episodes: Sequence[str], reason: str) -> None:
+        """Note in the journal that these episodes begin again, and why."""
+        self._append(kind="fault", cause=cause, episodes=list(episodes), reason=reason)
+
+    def finish(self) -> None:
+        """Write episodes.jsonl from the records, in plan order, hash-chained; then the journal's last row."""
+        lines: list[str] = []
+        previous = sha256(self._head)
+        for name in self._order:
+            lines.append(canonical_json({**self.done[name], "previous": previous}))
+            previous = sha256(lines[-1])
+        data = "".join(line + "\n" for line in lines).encode()
+        _write_whole(self.path / EPISODES, data)
+        self._append(kind="end", episodes_sha256=sha256(data), valid=is_valid(list(self.done.values())))
+        self.finished = True
+
+    def _append(self, **row: Any) -> None:
+        line = (canonical_json({**row, "time": round(time.time(), 3)}) + "\n").encode()
+        start = os.lseek(self._journal, 0, os.SEEK_CUR)
+        with _explained(self.path / JOURNAL):
+            try:
+                written = 0
+                while written < len(line):
+                    written += os.write(self._journal, line[written:])
+                os.fsync(self._journal)
+            except OSError:
+                os.ftruncate(self._journal, start)
+                raise
+
+    def close(self) -> None:
+        """Close the journal."""
+        os.close(self._journal)
+
+
+@contextmanager
+def open_run(path: Path, identity: Mapping[str, Any], order: Sequence[str]) -> Iterator[RunWriter]:
+    """Create a run directory, or take up an unfinished one of the same configuration, and hold its lock.
+
+    Args:
+        path: the directory; parents are made.
+        identity: what run.json holds.
+        order: ids of the episodes in plan order.
+
+    Raises:
+        RunDirectoryError: if another runner holds it, it belongs to another configuration, is damaged, or can't be written.
+    """
+    with _explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / LOCK).open("ab")
+    with lock:
+        _take(lock, path)
+        writer = RunWriter(path, identity, order)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+def _take(lock: BinaryIO, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process ends, however it ends
+    except BlockingIOError as error:
+        raise RunDirectoryError(
+            "another runner is at work in it", where=str(path), hint="wait for it, or give another --out"
+        ) from error
+
+
+def differences(old: object, new: object, pointer: str = "") -> list[str]:
+    """Where two JSON documents differ: ``/pointer: old -> new``, sorted by pointer."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = [
+            differences(old.get(k, "absent"), new.get(k, "absent"), f"{pointer}/{k}") for k in sorted(old.keys() | new.keys())
+        ]
+        return [line for lines in found for line in lines]
+    return [] if old == new else [f"{pointer} is {_short(old)} there and {_short(new)} here"]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a file into an error that a user understands."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"can't be written or read ({os.strerror(error.errno or 0)})",
+            where=str(error.filename or path),
+            hint="what is recorded is safe; make room or give another --out, then the same command again resumes",
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    with _explained(path):
+        return path.read_bytes()
+
+
+def _json_object(data: bytes, *, where: str) -> Row:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RunDirectoryError(f"not JSON ({error})", where=where) from error
+    if not isinstance(value, dict):
+        raise RunDirectoryError("not a JSON object", where=where)
+    return value
+
+
+def _write_whole(target: Path, data: bytes) -> None:
+    """Write beside the place, flush to disk, rename, flush the directory: whole or absent, even after a power cut."""
+    beside = target.with_name(f".{target.name}.tmp")
+    with _explained(target):
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+        _flush_directory(target.parent)
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
