@@ -1,8 +1,8 @@
 """How legible the cards are under each render preset, and what a frame costs: the ground on which the scored preset is chosen.
 
-For every emoji at every card position of the published scene, the 224 px image's card is cut out along its projected corners, and the
-328 atlas tiles are ranked by normalised correlation with the cut. The share of cards whose own tile ranks first is compared with
-that of a 1024 px image reduced to 224 px by an area filter (the published pipeline renders at 1024).
+For every emoji at every card position of the published scene, the 224 px image's card is cut out along its projected corners, and
+the 328 atlas tiles are ranked by normalised correlation with the cut. The share of cards whose own tile ranks first is compared
+with that of a 1024 px image reduced to 224 px by an area filter (the published pipeline renders at 1024).
 
     python benchmarks/legibility.py [--items 328] [--json FILE]
 """
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from gf_core.contracts import EnvContext, Episode
 from gf_core.plugins import load_plugins
 from gf_core.specs import Observes
@@ -23,7 +25,6 @@ from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop.env import TabletopEnv
 from gf_envs.tabletop.faces import on_white
 from gf_envs.tabletop.presets import PRESETS, Preset
-from PIL import Image
 
 DECK = "gf/emoji-noto@1"
 SIZE = 224

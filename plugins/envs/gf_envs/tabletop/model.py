@@ -19,6 +19,8 @@ from gf_envs.tabletop import kinematics as k
 TIMESTEP = 0.005
 CARD_PARKED_Z = -0.02
 """Unused cards wait inside the table, out of sight and of reach."""
+DEMO_EYE, DEMO_TARGET = (-0.68, -0.80, 0.60), (-0.19, 0.0, 0.09)
+"""A camera for people [m]: the whole arm, the cards upright."""
 PAD_INSET = 0.009
 """Distance from the finger joint's coordinate to the pad's inner face (mujoco_menagerie/trossen_wx250s)."""
 
@@ -29,15 +31,8 @@ _ARM = 'contype="0" conaffinity="3"'
 _SHOW = 'contype="0" conaffinity="0" group="1"'
 
 
-def scene_xml(*, offwidth: int = 224, offheight: int = 224, samples: int = 0, shadow: int = 0, assets: str = "") -> str:
-    """MJCF of the scene.
-
-    Args:
-        offwidth, offheight: size of the offscreen buffer [px].
-        samples: multisampling of the offscreen buffer; 0 for none.
-        shadow: resolution of the shadow map [px]; 0 for no shadows.
-        assets: MJCF of further textures and materials, for rendering.
-    """
+def scene_xml() -> str:
+    """MJCF of the scene, cards blank; size, anti-aliasing and shadows are set where it is rendered."""
     return f"""
 <mujoco model="grinningface_tabletop">
   <compiler angle="radian" autolimits="true" inertiafromgeom="auto"/>
@@ -46,10 +41,9 @@ def scene_xml(*, offwidth: int = 224, offheight: int = 224, samples: int = 0, sh
   <size memory="2M"/>
   <statistic extent="1" center="-0.1 0 0.1"/>
   <visual>
-    <global offwidth="{offwidth}" offheight="{offheight}"/>
-    <quality offsamples="{samples}" shadowsize="{max(shadow, 1)}" numquads="1" numslices="20" numstacks="6"/>
+    <quality numquads="1" numslices="20" numstacks="6"/>
     <map znear="0.02" zfar="6" shadowclip="0.8"/>
-    <headlight ambient="0.42 0.42 0.42" diffuse="0.30 0.30 0.30" specular="0 0 0"/>
+    <headlight ambient="0.40 0.40 0.40" diffuse="0.28 0.28 0.28" specular="0 0 0"/>
   </visual>
   <asset>
     <texture name="sky" type="skybox" builtin="gradient" rgb1="0.80 0.84 0.88" rgb2="0.55 0.60 0.66" width="64" height="384"/>
@@ -60,7 +54,6 @@ def scene_xml(*, offwidth: int = 224, offheight: int = 224, samples: int = 0, sh
     <material name="pedestal" rgba="0.42 0.44 0.47 1"/>
     <material name="cube" rgba="{_rgb(g.CUBE_RGB)} 1" specular="0.2" shininess="0.2"/>
     <material name="card" rgba="1 1 1 1" specular="0" shininess="0"/>
-    {assets}
   </asset>
   <default>
     <geom solref="0.01 1" condim="3" friction="0.8 0.005 0.0001"/>
@@ -70,11 +63,11 @@ def scene_xml(*, offwidth: int = 224, offheight: int = 224, samples: int = 0, sh
     </default>
   </default>
   <worldbody>
-    <light name="sun" pos="-0.2 0.5 1.6" dir="0.1 -0.3 -1" directional="true" castshadow="{"true" if shadow else "false"}"
-      diffuse="0.42 0.42 0.40" specular="0.1 0.1 0.1" ambient="0 0 0"/>
+    <light name="sun" pos="-0.2 0.5 1.6" dir="0.1 -0.3 -1" directional="true" castshadow="true"
+      diffuse="0.45 0.45 0.43" specular="0.1 0.1 0.1" ambient="0 0 0"/>
     <camera name="third" pos="{_vec(g.CAMERA_EYE)}" xyaxes="{_look_at(g.CAMERA_EYE, g.CAMERA_TARGET)}"
       fovy="{math.degrees(g.CAMERA_FOVY)}"/>
-    <camera name="demo" pos="0.62 -0.62 0.55" xyaxes="{_look_at((0.62, -0.62, 0.55), (-0.16, 0.0, 0.10))}" fovy="43"/>
+    <camera name="demo" pos="{_vec(DEMO_EYE)}" xyaxes="{_look_at(DEMO_EYE, DEMO_TARGET)}" fovy="42"/>
     <geom name="table" type="box" pos="0 0 -0.02" size="1.6 1.6 0.02" material="table" {_WORLD}/>
     {_robot()}
     <body name="cube" pos="{g.CUBE_X} {g.CUBE_Y} {g.CUBE_HALF_SIZE}">
