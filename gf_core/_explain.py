@@ -14,12 +14,12 @@ from typing import Any
 
 import jsonschema
 from jsonschema.protocols import Validator
-from referencing import Registry, Resource
-from referencing.exceptions import NoSuchResource, Unresolvable
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
-from gf_core._problems import MAX_PROBLEMS, Path, Problem, in_order, show
+from gf_core._problems import MAX_PROBLEMS, Path, Problem, closest, in_order, show, suggest
 from gf_core.canonical import canonical_json
-from gf_core.errors import SchemaError, did_you_mean
+from gf_core.errors import SchemaError
 
 Schema = Mapping[str, Any]
 
@@ -70,10 +70,6 @@ def _validator_class(max_pattern_text: int) -> Callable[..., Validator]:
     return made
 
 
-def _nothing_is_fetched(uri: str) -> Resource[Any]:
-    raise NoSuchResource(uri)
-
-
 def make_validator(schema: Schema, *, max_pattern_text: int = 1 << 20) -> Validator:
     """A validator that never fetches anything: references reach within ``schema`` only.
 
@@ -81,7 +77,8 @@ def make_validator(schema: Schema, *, max_pattern_text: int = 1 << 20) -> Valida
         schema: a valid draft 2020-12 schema.
         max_pattern_text: longer texts never match a pattern, which bounds the time that one can take.
     """
-    return _validator_class(max_pattern_text)(schema, registry=Registry(retrieve=_nothing_is_fetched))
+    # Without a registry jsonschema would fetch what isn't found; an empty one retrieves nothing.
+    return _validator_class(max_pattern_text)(schema, registry=Registry())
 
 
 def schema_problems(schema: Schema) -> list[Problem]:
@@ -170,9 +167,7 @@ def _unknown_keys(path: Path, instance: Mapping[str, object], schema: Schema) ->
     patterns = [compiled(pattern) for pattern in schema.get("patternProperties", {})]
     for key in instance:
         if key not in known and not any(pattern.search(key) for pattern in patterns):
-            hint = did_you_mean(key, known)
-            if not hint:
-                hint = f"known here: {', '.join(known)}" if known else "nothing belongs here"
+            hint = suggest(key, known, "known here:") if known else "nothing belongs here"
             yield Problem(path=(*path, key), what="unknown key", hint=hint)
 
 
@@ -208,8 +203,9 @@ def _type(instance: Any, types: Any, schema: Schema, _: str) -> tuple[str, str]:
 
 
 def _enum(instance: Any, values: Any, _: Schema, __: str) -> tuple[str, str]:
-    hint = did_you_mean(instance, [v for v in values if isinstance(v, str)]) if isinstance(instance, str) else ""
-    return f"{show(instance)} isn't one of {', '.join(show(v) for v in values)}", hint
+    texts = [value for value in values if isinstance(value, str)]
+    close = closest(instance, texts) if isinstance(instance, str) else ""
+    return f"{show(instance)} isn't one of {', '.join(show(v) for v in values[:50])}", close
 
 
 def _const(instance: Any, value: Any, _: Schema, __: str) -> tuple[str, str]:

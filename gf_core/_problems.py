@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NoReturn
 
-from gf_core.errors import SchemaError
+from gf_core.errors import SchemaError, did_you_mean
 
 Path = tuple[str | int, ...]
 """Keys and indices from a document's root to a value."""
@@ -16,6 +17,8 @@ MAX_PROBLEMS = 1000
 """Most problems that one error lists; a document of a million mistakes needn't print a million lines."""
 
 _SHOWN = 80
+_LISTED = 20
+_COMPARED_LENGTH, _COMPARED_CHOICES = 100, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,18 @@ def show(value: object) -> str:
 def pointer(path: Path) -> str:
     """RFC 6901 JSON pointer; the empty string for the root. Unprintable characters are escaped, long keys cut."""
     return "".join("/" + shorten(printable(str(token))).replace("~", "~0").replace("/", "~1") for token in path)
+
+
+def closest(word: str, choices: Collection[str]) -> str:
+    """``did you mean 'x'?``, or an empty string. Long or many words aren't compared, because that takes too long."""
+    return did_you_mean(word, choices) if len(word) <= _COMPARED_LENGTH and len(choices) <= _COMPARED_CHOICES else ""
+
+
+def suggest(word: str, choices: Collection[str], otherwise: str) -> str:
+    """``did you mean 'x'?``, or else ``otherwise`` and the first of the choices."""
+    listed = [shorten(printable(choice)) for choice in islice(choices, _LISTED)]
+    more = [f"and {len(choices) - _LISTED:,} more"] if len(choices) > _LISTED else []
+    return closest(word, choices) or f"{otherwise} {', '.join([*listed, *more])}"
 
 
 def _order(problem: Problem) -> tuple[tuple[tuple[int, int, str], ...], str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from gf_core._problems import Path, Problem, in_order, refuse, show
-from gf_core.errors import did_you_mean
+from gf_core._problems import MAX_PROBLEMS, Path, Problem, closest, in_order, refuse, show, suggest
 
 Document = Mapping[str, Any]
 Finding = tuple[Path, str, str]
@@ -47,7 +47,7 @@ def _episode_splits(suite: Document) -> Iterator[Finding]:
     splits = suite["splits"]
     for i, episode in enumerate(suite["episodes"]):
         if episode["split"] not in splits:
-            hint = did_you_mean(episode["split"], splits) or f"declared are {', '.join(map(show, splits))}"
+            hint = suggest(episode["split"], splits, "declared are")
             yield ("episodes", i, "split"), f"the split {show(episode['split'])} isn't declared in splits", hint
 
 
@@ -67,7 +67,7 @@ def _metric_conditions(suite: Document) -> Iterator[Finding]:
     for i, metric in enumerate(suite["metrics"]):
         if "given" in metric and metric["given"] not in reported:
             what = f"the condition {show(metric['given'])} isn't reported by itself"
-            hint = did_you_mean(metric["given"], reported) or "add a metric without 'given' for it"
+            hint = closest(metric["given"], reported) or "add a metric without 'given' for it"
             yield ("metrics", i, "given"), what, hint
 
 
@@ -111,13 +111,14 @@ RULES: Mapping[str, Rule] = {rule.code: rule for rule in _TABLE}
 
 
 def rule_problems(document: Document, kind: str) -> list[Problem]:
-    """Every rule that ``document``, which fits its schema, breaks; sorted by pointer."""
-    return in_order(
+    """Every rule that ``document``, which fits its schema, breaks; sorted by pointer, at most MAX_PROBLEMS findings."""
+    problems = (
         Problem(path=path, what=what, hint=hint, code=rule.code)
         for rule in RULES.values()
         if rule.kind == kind and rule.check is not None
         for path, what, hint in rule.check(document)
     )
+    return in_order(islice(problems, MAX_PROBLEMS))
 
 
 def check_rules(document: Document, kind: str, source: str) -> None:
@@ -141,14 +142,14 @@ def check_suite_metrics(suite: Document, outcome_metrics: Iterable[str], source:
     Raises:
         SchemaError: listing every unknown metric, with code GF107.
     """
-    known = {"success", *outcome_metrics}
+    known = sorted({"success", *outcome_metrics})
     problems = []
     for i, metric in enumerate(suite["metrics"]):
         for key in ("metric", "given"):
             name = metric.get(key)
             if name is not None and name not in known:
                 what = f"the environment {suite['env']['id']} reports no {show(name)}"
-                hint = did_you_mean(name, known) or f"it reports {', '.join(sorted(known))}"
+                hint = suggest(name, known, "it reports")
                 problems.append(Problem(path=("metrics", i, key), what=what, hint=hint, code="GF107"))
     if problems:
         refuse(problems, source)

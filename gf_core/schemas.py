@@ -15,21 +15,19 @@ Every document names its ``kind`` and its ``schema_version``, MAJOR.MINOR. Its s
 
 from __future__ import annotations
 
-import argparse
 import copy
 import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import gf_schemas
 from gf_core._json import load_json, parse_json, read_bounded
-from gf_core._problems import MAX_PROBLEMS, Problem, printable, refuse, show
-from gf_core._schema_docs import describe_schema, reference
+from gf_core._problems import MAX_PROBLEMS, Problem, printable, refuse, show, suggest
 from gf_core._settings import apply_settings, parse_setting, validate_config
-from gf_core.errors import SchemaError, did_you_mean
+from gf_core.errors import SchemaError
 from gf_core.rules import RULES, Rule, check_rules, check_suite_metrics, rule_problems
 
 if TYPE_CHECKING:
@@ -69,11 +67,15 @@ _URI = re.compile(r"urn:grinningface:schema:([a-z][a-z0-9_]*):([1-9][0-9]*)")
 _VERSION = re.compile(r"([1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})")
 
 
+def _folder() -> Path:
+    return Path(gf_schemas.__file__).parent  # importlib.resources would take half as long again as all of this module
+
+
 @cache
 def kinds() -> Mapping[str, tuple[int, ...]]:
     """Kind of document to the major versions that are known, ascending."""
     found: dict[str, list[int]] = {}
-    for file in resources.files("gf_schemas").iterdir():
+    for file in _folder().iterdir():
         if match := _FILE.fullmatch(file.name):
             found.setdefault(match[1], []).append(int(match[2]))
     return {kind: tuple(sorted(found[kind])) for kind in sorted(found)}
@@ -82,8 +84,7 @@ def kinds() -> Mapping[str, tuple[int, ...]]:
 @cache
 def _schema(kind: str, major: int) -> Document:
     name = f"{kind}-{major}.schema.json"
-    data = resources.files("gf_schemas").joinpath(name).read_bytes()
-    return cast(Document, parse_json(data, source=name))
+    return cast(Document, parse_json((_folder() / name).read_bytes(), source=name))
 
 
 def load_schema(kind: str, major: int | None = None) -> Document:
@@ -97,7 +98,7 @@ def load_schema(kind: str, major: int | None = None) -> Document:
 
 def _known_major(kind: str, major: int | None) -> int:
     if kind not in kinds():
-        hint = did_you_mean(kind, kinds()) or f"known are {', '.join(kinds())}"
+        hint = suggest(kind, kinds(), "known are")
         raise SchemaError(f"there is no kind of document {show(kind)}", hint=hint)
     majors = kinds()[kind]
     if major is None:
@@ -224,17 +225,23 @@ def _inlined_schema(kind: str) -> Document:
 
 def describe(kind: str) -> str:
     """The fields of a kind's newest version, as Markdown."""
+    from gf_core._schema_docs import describe_schema
+
     return describe_schema(_inlined_schema(kind))
 
 
 def describe_all() -> str:
     """The content of docs/schemas.md: how formats change, every kind and every rule."""
+    from gf_core._schema_docs import reference
+
     policy = (__doc__ or "").split("\n\n")[1:3]
     return reference("\n\n".join(policy), [_inlined_schema(kind) for kind in kinds()], RULES.values())
 
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m gf_core.schemas [--write FILE]``: prints the reference, or writes it."""
+    import argparse
+
     parser = argparse.ArgumentParser(prog="python -m gf_core.schemas", description="The reference of all kinds of documents.")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write it to a file instead of printing it")
     write: Path | None = parser.parse_args(arguments).write

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gf_core._discovery import LOCAL
+
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
 
@@ -49,9 +51,8 @@ def make_host(plugin_files: Sequence[Path] = (), *, strict: bool = True) -> Plug
     from gf_core.plugins import load_plugins
 
     host = load_plugins(plugin_files)
-    if strict:
-        for path in host.files:
-            host.require(path.stem)
+    if strict and host.files:
+        host.require(LOCAL)
     return host
 
 

@@ -44,7 +44,7 @@ def command(
       gf replay runs/expert first-failure
       gf replay runs/expert val-007-grinning-face --video episode.webp
     """
-    from gf_core.evaluation.replay import Camera, replay
+    from gf_core.evaluation.replay import Camera, replay_episode
     from gf_core.evaluation.video import Video
     from gf_core.runs import read_run
 
@@ -52,7 +52,7 @@ def command(
     there = read_run(run)
     film = Video(video, fps=fps or float(there.identity["control_hz"])) if video else None
     watched = Camera(name=camera, size=(size, size), shoot=film.shoot) if film else None
-    result = replay(there, episode, host, suite_file=suite_file, camera=watched)
+    result = replay_episode(there, episode, host, suite_file=suite_file, camera=watched)
     if film:
         film.write()
     record = result.record

@@ -6,17 +6,42 @@
 'success'
 """
 
-from gf_core.evaluation.plan import Plan, Request, Timing, make_plan
-from gf_core.evaluation.policy_process import Deadlines
-from gf_core.evaluation.progress import Progress, Quiet
-from gf_core.evaluation.run import Resources, RunResult, run_suite
-from gf_core.evaluation.suites import Suite, load_suite
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gf_core.evaluation.plan import Plan, Request, Timing, make_plan
+    from gf_core.evaluation.policy_process import Deadlines
+    from gf_core.evaluation.progress import Progress, Quiet
+    from gf_core.evaluation.replay import Camera, Replayed, replay_episode
+    from gf_core.evaluation.run import Resources, RunResult, run_suite
+    from gf_core.evaluation.suites import Suite, load_suite
+
+_HOMES = {
+    "Camera": "replay",
+    "Deadlines": "policy_process",
+    "Plan": "plan",
+    "Progress": "progress",
+    "Quiet": "progress",
+    "Replayed": "replay",
+    "Request": "plan",
+    "Resources": "run",
+    "RunResult": "run",
+    "Suite": "suites",
+    "Timing": "plan",
+    "load_suite": "suites",
+    "make_plan": "plan",
+    "replay_episode": "replay",
+    "run_suite": "run",
+}
 
 __all__ = [
+    "Camera",
     "Deadlines",
     "Plan",
     "Progress",
     "Quiet",
+    "Replayed",
     "Request",
     "Resources",
     "RunResult",
@@ -24,5 +49,13 @@ __all__ = [
     "Timing",
     "load_suite",
     "make_plan",
+    "replay_episode",
     "run_suite",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is used: a policy's process imports this package too, and needs next to nothing of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -151,7 +151,9 @@ def _failure(error: BaseException) -> dict[str, Any]:
     if not isinstance(error, PolicyFaultError):
         traceback.print_exception(error)
     sys.stderr.flush()
-    user = {"what": error.what, "where": error.where, "hint": error.hint} if isinstance(error, GrinningFaceError) else None
+    user = None
+    if isinstance(error, GrinningFaceError):
+        user = {"kind": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint, "code": error.code}
     return {"ok": False, "reason": describe(error), "user": user}
 
 

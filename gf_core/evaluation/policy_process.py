@@ -23,6 +23,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gf_core import errors
 from gf_core.contracts import ActionChunk, Observation, Policy, PolicyContext, Slots
 from gf_core.errors import GrinningFaceError, PluginError
 from gf_core.evaluation.actions import PolicyFaultError, check_chunk
@@ -107,7 +108,7 @@ class PolicyProcess:
         if not reply["ok"]:
             self._kill()
             if reply["user"]:
-                raise GrinningFaceError(**reply["user"])
+                raise _users_mistake(**reply["user"])
             raise self._unloadable(reply["reason"])
 
     def ask(self, resets: Slots, seeds: Sequence[int], observation: Observation) -> ActionChunk:
@@ -251,6 +252,13 @@ class PolicyInProcess:
         if self._policy is not None:
             self._policy.close()
             self._policy = None
+
+
+def _users_mistake(kind: str, **words: str) -> GrinningFaceError:
+    """The error that the child raised."""
+    found = getattr(errors, kind, None)
+    known = found if isinstance(found, type) and issubclass(found, GrinningFaceError) else GrinningFaceError
+    return known(words.pop("what"), **words)
 
 
 def _death(status: int) -> str:

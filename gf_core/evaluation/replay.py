@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gf_core.contracts import BatchEnv, Episode, Images, Outcome
-from gf_core.errors import GrinningFaceError, RunDirectoryError, did_you_mean
+from gf_core.errors import GrinningFaceError, PluginError, RunDirectoryError, did_you_mean
 from gf_core.evaluation.environment import make_env
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
+from gf_core.registry import one_line
 from gf_core.runs import Row, Run
 from gf_core.specs import Observes
 from gf_core.summary import ENV_ERROR, POLICY_ERROR
@@ -57,7 +58,9 @@ class Replayed:
     differences: tuple[str, ...]
 
 
-def replay(run: Run, name: str, host: PluginHost, *, suite_file: Path | None = None, camera: Camera | None = None) -> Replayed:
+def replay_episode(
+    run: Run, name: str, host: PluginHost, *, suite_file: Path | None = None, camera: Camera | None = None
+) -> Replayed:
     """Replay one episode of a run. The policy isn't needed.
 
     An episode that the policy broke is compared by how it stood then; one that the environment broke is shown but not compared.
@@ -78,7 +81,13 @@ def replay(run: Run, name: str, host: PluginHost, *, suite_file: Path | None = N
     hz = float(run.identity["control_hz"])
     episode = at_rate(next(e for e in suite.episodes if e.id == record["episode"]), hz)
     with contextlib.closing(make_env(suite, run.identity["environment"]["config"], hz, host, slots=1, threads=1)) as env:
-        differences = _drive(env, episode, record, trajectory, _checked(camera, env) if camera else None)
+        filmed = _checked(camera, env) if camera else None
+        try:
+            differences = _drive(env, episode, record, trajectory, filmed)
+        except GrinningFaceError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{suite.env} broke during the replay ({one_line(error)})", where=record["episode"]) from error
     return Replayed(episode=episode, record=record, differences=tuple(differences))
 
 

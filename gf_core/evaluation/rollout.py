@@ -195,22 +195,24 @@ class Rollout:
         self._end(trial, outcome, reason)
 
     def _recover(self, broken: _BrokenCallError) -> None:
-        """Blame who broke a call alone; all others begin again, those of the broken call one at a time."""
+        """Blame who broke a call alone; all others begin again, those of the broken call one at a time.
+
+        The policy is blamed at once, the environment's fault is an episode's ending only after a second try.
+        """
         self._recorder.fault(broken.cause, broken.trials, broken.reason)
-        (only, *others) = broken.trials
-        if broken.cause == "policy" and only.alone and not others:
+        only = broken.trials[0] if len(broken.trials) == 1 else None
+        if broken.cause == "environment":
+            if only is not None:
+                self._env_faults[only.number] += 1
+                if self._env_faults[only.number] > 1:
+                    self._end(only, Outcome(success=False, ending="env_error", steps=only.step, metrics={}), broken.reason)
+            if complaint := self._stage.renew():
+                self._recorder.fault("environment", [], f"while closing: {complaint}")
+        elif only is not None and only.alone:
             try:
                 self._fail(only, broken.reason)
             except _BrokenCallError as second:
                 self._recover(second)
-            return
-        if broken.cause == "environment":
-            for trial in broken.trials:
-                self._env_faults[trial.number] += 1
-            if only.alone and self._env_faults[only.number] > 1:
-                self._end(only, Outcome(success=False, ending="env_error", steps=only.step, metrics={}), broken.reason)
-            if complaint := self._stage.renew():
-                self._recorder.fault("environment", [], f"while closing: {complaint}")
         suspects = [trial.number for trial in broken.trials if trial in self._live]
         bystanders = [trial.number for trial in self._live if trial.number not in suspects]
         self._suspects.extend(sorted(suspects))

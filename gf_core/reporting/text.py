@@ -137,14 +137,14 @@ def _legend(group: Sequence[RunReport], width: int) -> list[Line]:
 
 def _notes(reports: Sequence[RunReport], width: int) -> list[Line]:
     interval = (
-        f"In brackets: {100 * LEVEL:g} % intervals. Episodes of one cluster (for GrinningFace, one target emoji) are alike, so whole "
-        "clusters are resampled."
+        f"In brackets: {100 * LEVEL:g} % intervals. Episodes of one cluster (for GrinningFace, one target emoji) are alike, so "
+        "whole clusters are resampled."
     )
     notes = [interval]
     rates = [m for r in reports for s in r.splits for m in s.metrics]
     if any(m.decl.given for m in rates):
         notes.append("n after a rate: only these episodes count for it. corr.: corrected for chance, which is 0; 100 is perfect.")
-    if any(m.rate.n and m.rate.k in (0, m.rate.n) for m in rates):
+    if any(m.rate.n > m.rate.clusters and m.rate.k in (0, m.rate.n) for m in rates):
         notes.append("Where all episodes agree, a cluster counts as one episode, since nothing shows how far clusters differ.")
     if any(s.tally.provisional for r in reports for s in r.splits):
         notes.append(f"Provisional: a split of fewer than {RANKABLE_EPISODES} episodes isn't ranked.")

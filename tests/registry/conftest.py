@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gf_core.plugins import PluginHost, PluginStatus, load_plugins
+from gf_core.plugins import PluginHost, load_plugins
 
 HEADER = """\
 from gf_core.hookspecs import hookimpl
@@ -23,12 +23,6 @@ from gf_core.specs import DeckSpec, HeadSpec, PolicySpec, SuiteSpec
 """
 
 _numbers = itertools.count()
-
-
-def registering(*ids: str, more: str = "") -> str:
-    """Source of a plugin that registers policies."""
-    calls = "\n".join(f"    register(PolicySpec(id={id!r}, summary='one', entry_point='json:loads'))" for id in ids)
-    return f"@hookimpl\ndef gf_register_policies(register):\n{calls or '    pass'}\n{more}"
 
 
 @dataclass
@@ -85,12 +79,6 @@ class Site:
             timeout=60,
             check=False,
         )
-
-
-def of(host: PluginHost, distribution: str) -> PluginStatus:
-    """The status of a distribution's only plugin."""
-    (status,) = [status for status in host.plugins if status.distribution == distribution]
-    return status
 
 
 @pytest.fixture

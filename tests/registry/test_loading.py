@@ -22,6 +22,11 @@ def registering(*ids: str, more: str = "") -> str:
     return f"@hookimpl\ndef gf_register_policies(register):\n{calls or '    pass'}\n{more}"
 
 
+def configurable(namespace: str, properties: object) -> str:
+    schema = f"config_schema={{'type': 'object', 'properties': {properties!r}}}"
+    return registering(f"{namespace}/x-v1").replace("entry_point=", f"{schema}, entry_point=")
+
+
 BROKEN = {
     "import-error": ("import no_such_module_anywhere", ["ModuleNotFoundError", "no_such_module_anywhere", "line 4"]),
     "syntax-error": ("def (:", ["SyntaxError"]),
@@ -42,17 +47,15 @@ BROKEN = {
     "bad-id": (registering("bad-id/NoVersion"), ["bad-id/NoVersion", "namespace/name-vN"]),
     "not-a-spec": ("@hookimpl\ndef gf_register_policies(register):\n    register({'id': 'x'})", ["PolicySpec", "{'id': 'x'}"]),
     "wrong-kind": (
-        "@hookimpl\ndef gf_register_heads(register):\n    register(PolicySpec(id='wrong-kind/x-v1', summary='s', entry_point='a:b'))",
+        registering("wrong-kind/x-v1").replace("gf_register_policies", "gf_register_heads"),
         ["gf_register_heads", "HeadSpec"],
     ),
     "bad-schema": (
-        "@hookimpl\ndef gf_register_policies(register):\n    register(PolicySpec(id='bad-schema/x-v1', summary='s', entry_point='a:b',"
-        " config_schema={'type': 'object', 'properties': {'k': {'type': 'integre'}}}))",
+        configurable("bad-schema", {"k": {"type": "integre"}}),
         ["bad-schema/x-v1", "config_schema", "/properties/k/type", "integre"],
     ),
     "remote-schema": (
-        "@hookimpl\ndef gf_register_policies(register):\n    register(PolicySpec(id='remote-schema/x-v1', summary='s', entry_point='a:b',"
-        " config_schema={'type': 'object', 'properties': {'k': {'$ref': 'https://example.org/s.json'}}}))",
+        configurable("remote-schema", {"k": {"$ref": "https://example.org/s.json"}}),
         ["remote-schema/x-v1", "$ref", "https://example.org/s.json"],
     ),
     "gf": (registering("gf/x-v1"), ["rename the distribution"]),
@@ -106,7 +109,7 @@ def test_equal_entry_point_names_of_two_distributions_are_both_seen(site):
     assert [spec.id for spec in host.policies] == ["one/x-v1", "two/x-v1"]
 
 
-@pytest.mark.parametrize("order", itertools.permutations(["a", "b", "c"]))
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
 def test_a_duplicate_id_has_no_winner_in_any_order(site, tmp_path, monkeypatch, order):
     # c shares one id with each; nobody may keep any of theirs
     ids = {"a": ["local/x-v1", "local/a-v1"], "b": ["local/y-v1"], "c": ["local/x-v1", "local/y-v1"]}
@@ -173,10 +176,15 @@ def test_schemas_cannot_be_changed_after_registering(site):
     @hookimpl
     def gf_register_policies(register):
         register(PolicySpec(id="late/x-v1", summary="s", entry_point="a:b", config_schema=schema))
+
+    @hookimpl
+    def gf_run_started(run):
         schema["properties"]["k"]["type"] = "string"
     """
     site.add("late", source)
-    assert site.load().policies.get("late/x-v1").config_schema["properties"]["k"] == {"type": "integer"}
+    host = site.load()
+    host.observe("gf_run_started", run={})
+    assert host.policies.get("late/x-v1").config_schema["properties"]["k"] == {"type": "integer"}
 
 
 def test_registering_after_the_hook_returned_is_refused(site):

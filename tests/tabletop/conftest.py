@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from gf_core.contracts import Deck, EnvContext, Episode
+from gf_core.canonical import derive_seed
+from gf_core.contracts import Deck, EnvContext, Episode, Outcome, PolicyContext, PolicyFactory
 from gf_core.plugins import load_plugins
+from gf_core.specs import Observes
+from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop.env import TabletopEnv
 
 CARDS = (("u1f47b", 0.0, 0.20), ("u1f4aa", 0.0, 0.0), ("u1f98a", 0.0, -0.20))
@@ -60,8 +64,60 @@ def make_episode() -> Callable[..., Episode]:
     return make
 
 
-def jittered(rng: np.random.Generator) -> dict[str, object]:
-    """Arguments of ``make_episode`` drawn within the published jitter."""
-    cards = tuple((item, x + rng.uniform(-0.02, 0.02), y + rng.uniform(-0.02, 0.02)) for item, x, y in CARDS)
-    cube = (-0.18 + rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05), 0.0)
-    return {"cards": cards, "cube": cube, "target": int(rng.integers(3))}
+@pytest.fixture
+def several(make_episode: Callable[..., Episode]) -> Callable[..., list[Episode]]:
+    def draw(n: int, seed: int = 7, **arguments: object) -> list[Episode]:
+        """Episodes within the published jitter, targets in turn."""
+        rng = np.random.default_rng(seed)
+        episodes = []
+        for i in range(n):
+            cards = tuple((item, x + rng.uniform(-0.02, 0.02), y + rng.uniform(-0.02, 0.02)) for item, x, y in CARDS)
+            cube = (-0.18 + rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05), 0.0)
+            drawn = {"name": f"e{i}", "cards": cards, "cube": cube, "target": i % 3, **arguments}
+            episodes.append(make_episode(**drawn))
+        return episodes
+
+    return draw
+
+
+@dataclass
+class Rollout:
+    """What an episode came to."""
+
+    outcome: Outcome
+    actions: np.ndarray
+    controls: np.ndarray
+    final_cube: np.ndarray
+
+
+@pytest.fixture
+def roll_out() -> Callable[..., dict[str, Rollout]]:
+    def play(env: TabletopEnv, episodes: list[Episode], make_policy: PolicyFactory, slots: int) -> dict[str, Rollout]:
+        """Play episodes through ``slots`` slots, refilled as they fall free; by episode id."""
+        policy = make_policy({}, PolicyContext(env=env.spec, action=env.action, slots=slots))
+        wanted, waiting = Observes(proprio=False), list(episodes)
+        playing: dict[int, Episode] = {}
+        logs: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {episode.id: ([], []) for episode in episodes}
+        results: dict[str, Rollout] = {}
+        while waiting or playing:
+            for slot in range(slots):
+                if slot not in playing and waiting:
+                    playing[slot] = waiting.pop(0)
+                    one = np.array([slot], np.int32)
+                    env.reset(one, [playing[slot]])
+                    policy.reset(one, [derive_seed(0, playing[slot].id)])
+            live = np.array(sorted(playing), np.int32)
+            actions = policy.act(env.observe(live, wanted, privileged=True)).actions[:, 0]
+            step = env.step(live, actions)
+            for row, slot in enumerate(live.tolist()):
+                log = logs[playing[slot].id]
+                log[0].append(actions[row])
+                log[1].append(step.controls[row])
+                if step.done[row]:
+                    one = np.array([slot], np.int32)
+                    cube = env.observe(one, wanted, privileged=True).privileged["cube"][0, :3] + g.BASE_POSITION
+                    name = playing.pop(slot).id
+                    results[name] = Rollout(env.outcome(one)[0], np.array(log[0]), np.array(log[1]), cube)
+        return results
+
+    return play

@@ -78,8 +78,10 @@ def test_the_target_does_not_wind_up_out_of_reach() -> None:
     for _ in range(40):
         controller.controls(SLOT, action(0.1, 0, 0, 0, 0, 0, 1))
     there = controller.position[0, 0]
-    controller.controls(SLOT, action(-0.02, 0, 0, 0, 0, 0, 1))
-    assert controller.position[0, 0] == pytest.approx(there - 0.02, abs=5e-3)
+    # Near the stretched arm the joint-rate limit slows the way back; a wound-up target would take 200 steps to return.
+    for _ in range(8):
+        controller.controls(SLOT, action(-0.02, 0, 0, 0, 0, 0, 1))
+    assert controller.position[0, 0] < there - 0.05
 
 
 def test_fingertips_stop_above_the_table() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gf_core.contracts import Deck
 from gf_core.specs import DeckSpec
+
+if TYPE_CHECKING:
+    # Only for the annotation: it would bring NumPy into every `gf list`.
+    from gf_core.contracts import Deck
 
 EMOJI_NOTO = "gf/emoji-noto@1"
 MANIFEST = "emoji_noto.json"

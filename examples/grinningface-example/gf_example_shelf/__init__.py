@@ -1,0 +1,1 @@
+"""Coloured balls on a shelf: an example plugin for GrinningFace."""
