@@ -1,9 +1,9 @@
 """Makes the tabletop's id known to gymnasium without importing gymnasium.
 
-``gymnasium.make("gf_envs:gf/tabletop-v1")`` imports ``gf_envs`` and then looks the id up, and gymnasium (since 1.0) has no entry
-points that it would find by itself. But the plugin loader imports ``gf_envs`` for every command, and gymnasium isn't cheap. So the
-id is registered at once where gymnasium is loaded, and otherwise as soon as somebody loads it: an ``import gf_envs`` may come
-before ``import gymnasium``, and a second import of ``gf_envs`` runs nothing.
+``gymnasium.make("gf_envs:gf/tabletop-v1")`` imports ``gf_envs`` and then looks the id up; gymnasium has no entry points any more
+that it would find by itself. But the plugin loader imports ``gf_envs`` for every command, and gymnasium isn't cheap. So the id is
+registered at once where gymnasium is loaded, and otherwise as soon as somebody loads it: ``import gf_envs`` may well come before
+``import gymnasium``, and importing ``gf_envs`` a second time runs nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Finder(MetaPathFinder):
             return None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)  # importlib passes over finders without it, too
-            spec = None if finder is self or find is None else find(name, path, target)
+            spec: ModuleSpec | None = None if finder is self or find is None else find(name, path, target)
             if spec is not None and spec.loader is not None:
                 spec.loader = _Loader(spec.loader, self)
                 return spec

@@ -10,6 +10,7 @@ from gf_core.contracts import Bools, Doubles, Floats, Slots
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import kinematics as k
 from gf_envs.tabletop.rotations import from_rotvec, matmul
+from gf_envs.tabletop.spec import action_spec
 
 JOINT_RATE = math.pi
 """Fastest joint motion that is commanded [rad/s]: the servos' rated speed, and a guard against wild actions."""
@@ -30,9 +31,8 @@ class Controller:
     """
 
     def __init__(self, slots: int, control_hz: float) -> None:
-        self.scale = g.CONTROL_HZ / control_hz
-        self.max_position = g.MAX_DELTA_POSITION * self.scale
-        self.max_rotation = g.MAX_DELTA_ROTATION * self.scale
+        bounds = action_spec(control_hz).field
+        self._low, self._high = np.array(bounds.low), np.array(bounds.high)
         self._max_joint_step = JOINT_RATE / control_hz
         self.position: Doubles = np.zeros((slots, 3))
         self.orientation: Doubles = np.tile(np.eye(3), (slots, 1, 1))
@@ -52,11 +52,9 @@ class Controller:
         wanted = actions.astype(np.float64)
         if not np.isfinite(wanted).all():
             raise ValueError("an action is not finite")
-        bounds_high = np.array([self.max_position] * 3 + [self.max_rotation] * 3 + [1.0])
-        bounds_low = np.concatenate([-bounds_high[:6], [0.0]])
         # float32 can't hold the bounds exactly: an action at its bound is not clipped.
-        clipped = ((wanted > bounds_high + 1e-6) | (wanted < bounds_low - 1e-6)).any(axis=1)
-        wanted = np.clip(wanted, bounds_low, bounds_high)
+        clipped = ((wanted > self._high + 1e-6) | (wanted < self._low - 1e-6)).any(axis=1)
+        wanted = np.minimum(np.maximum(wanted, self._low), self._high)
 
         position = self.position[slots] + wanted[:, :3]
         orientation = matmul(from_rotvec(wanted[:, 3:6]), self.orientation[slots])
@@ -69,9 +67,11 @@ class Controller:
         joints = previous + motion * np.minimum(1.0, self._max_joint_step / np.maximum(fastest, 1e-12))[:, None]
         exact &= (np.abs(joints - solved) < 1e-9).all(axis=1) & ~lifted
         joints = np.round(joints / CONTROL_RESOLUTION) * CONTROL_RESOLUTION
-        reached_position, reached_orientation = k.forward(joints)
-        self.position[slots] = np.where(exact[:, None], position, reached_position)
-        self.orientation[slots] = np.where(exact[:, None, None], orientation, reached_orientation)
+        if not exact.all():
+            reached_position, reached_orientation = k.forward(joints)
+            position = np.where(exact[:, None], position, reached_position)
+            orientation = np.where(exact[:, None, None], orientation, reached_orientation)
+        self.position[slots], self.orientation[slots] = position, orientation
         self.joints[slots] = joints
         finger = g.FINGER_CLOSED + wanted[:, 6] * (g.FINGER_OPEN - g.FINGER_CLOSED)
         finger = np.round(finger / CONTROL_RESOLUTION) * CONTROL_RESOLUTION

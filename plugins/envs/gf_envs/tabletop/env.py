@@ -39,7 +39,7 @@ class TabletopEnv:
         self._physics = Physics(context.slots, context.threads, context.control_hz)
         self._controller = Controller(context.slots, context.control_hz)
         self._judge = Judge(context.slots, context.control_hz)
-        self._renderer = Renderer(self._physics.model, context.threads, context.load_deck)
+        self._renderer = Renderer(context.threads, context.load_deck)
         self._scenes: list[Scene | None] = [None] * context.slots
         self._episodes: list[Episode | None] = [None] * context.slots
 

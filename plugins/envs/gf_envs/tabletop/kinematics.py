@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from gf_core.contracts import Bools, Doubles
-from gf_envs.tabletop.rotations import matmul, rot_x, rot_y, rot_z, transpose
+from gf_envs.tabletop.rotations import matmul, rot_x, rot_y, rot_z
 
 JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 LOWER = np.array([-3.14158, -1.88496, -2.14675, -3.14158, -1.74533, -3.14158])
@@ -64,47 +64,63 @@ def inverse(position: Doubles, orientation: Doubles, previous: Doubles) -> tuple
     # With the wrist above the shoulder the azimuth is undefined: keep the waist where it is.
     waist = np.where(radius > 1e-6, np.arctan2(wrist[:, 1], wrist[:, 0]), previous[:, 0])
     distance = np.sqrt(radius**2 + height**2)
-    reach = np.clip(distance, _MIN_REACH, _MAX_REACH)
-    bend = np.arccos(np.clip((reach**2 - _L1**2 - _L2**2) / (2 * _L1 * _L2), -1.0, 1.0))
+    reach = np.minimum(np.maximum(distance, _MIN_REACH), _MAX_REACH)
+    bend = np.arccos((reach**2 - _L1**2 - _L2**2) / (2 * _L1 * _L2))
     upper = np.arctan2(radius, height) - np.arctan2(_L2 * np.sin(bend), _L1 + _L2 * np.cos(bend))
     shoulder, elbow = upper - _LEAN, bend + _LEAN - math.pi / 2
 
-    arm = matmul(rot_z(waist), rot_y(shoulder + elbow))
-    roll, angle, rotate = _wrist_angles(matmul(transpose(arm), orientation), previous[:, 3:])
+    roll, angle, rotate = _wrist_angles(waist, shoulder + elbow, orientation, previous[:, 3:])
     joints = np.stack([waist, shoulder, elbow, roll, angle, rotate], axis=-1)
-    clipped = np.clip(joints, LOWER, UPPER)
+    clipped = np.minimum(np.maximum(joints, LOWER), UPPER)
     exact = (np.abs(distance - reach) < 1e-9) & (np.abs(joints - clipped) < 1e-9).all(axis=1)
     return clipped, exact
 
 
-def _wrist_angles(hand: Doubles, previous: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Solve ``hand = Rx(roll)·Ry(angle)·Rx(rotate)``, taking the branch that lies within limits and nearest to ``previous``."""
-    sine = np.sqrt(hand[:, 1, 0] ** 2 + hand[:, 2, 0] ** 2)
-    angle = np.arctan2(sine, hand[:, 0, 0])
-    best: Doubles | None = None
-    best_cost = np.full(len(hand), np.inf)
-    for sign in (1.0, -1.0):
-        branch = np.stack(
-            [
-                np.arctan2(sign * hand[:, 1, 0], -sign * hand[:, 2, 0]),
-                sign * angle,
-                np.arctan2(sign * hand[:, 0, 1], sign * hand[:, 0, 2]),
-            ],
-            axis=-1,
-        )
-        # A straight wrist only fixes roll + rotate: keep the roll.
-        straight = sine < 1e-6
-        total = np.arctan2(hand[:, 2, 1], hand[:, 1, 1])
-        branch[:, 0] = np.where(straight, previous[:, 0], branch[:, 0])
-        branch[:, 2] = np.where(straight, _wrap(total - previous[:, 0]), branch[:, 2])
-        outside = ((branch < LOWER[3:] - 1e-9) | (branch > UPPER[3:] + 1e-9)).any(axis=1)
-        cost = np.abs(branch - previous).max(axis=1) + np.where(outside, 100.0, 0.0)
-        if best is None:
-            best, best_cost = branch, cost
-        else:
-            best = np.where((cost < best_cost)[:, None], branch, best)
-    assert best is not None
+def _wrist_angles(waist: Doubles, pitch: Doubles, orientation: Doubles, previous: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Solve ``(Rz(waist)·Ry(pitch))ᵀ·orientation = Rx(roll)·Ry(angle)·Rx(rotate)``.
+
+    Of the two solutions, the one within limits and nearest to ``previous``.
+    """
+    cw, sw, cp, sp = np.cos(waist), np.sin(waist), np.cos(pitch), np.sin(pitch)
+    # Rows of the product's left factor; the product is written out where it is needed.
+    ahead = np.stack([cw * cp, sw * cp, -sp], axis=-1)[:, :, None] * orientation
+    ahead = ahead[:, 0] + ahead[:, 1] + ahead[:, 2]
+    side = cw[:, None] * orientation[:, 1] - sw[:, None] * orientation[:, 0]
+    above = np.stack([cw * sp, sw * sp, cp], axis=-1)[:, :, None] * orientation
+    above = above[:, 0] + above[:, 1] + above[:, 2]
+
+    sine = np.sqrt(side[:, 0] ** 2 + above[:, 0] ** 2)
+    angle = np.arctan2(sine, ahead[:, 0])
+    straight = sine < 1e-6
+    total = np.arctan2(above[:, 1], side[:, 1])
+    best, cost = _branch(1.0, angle, ahead, side, above, straight, total, previous)
+    # The other solution's roll lies half a turn away: it can't be nearer than a quarter turn where this one is.
+    if (cost >= np.pi / 2).any():
+        other, other_cost = _branch(-1.0, angle, ahead, side, above, straight, total, previous)
+        best = np.where((other_cost < cost)[:, None], other, best)
     return best[:, 0], best[:, 1], best[:, 2]
+
+
+def _branch(
+    sign: float,
+    angle: Doubles,
+    ahead: Doubles,
+    side: Doubles,
+    above: Doubles,
+    straight: Bools,
+    total: Doubles,
+    previous: Doubles,
+) -> tuple[Doubles, Doubles]:
+    """One of the two solutions ``(N, 3)``, and how far it lies from ``previous``; out of limits costs extra."""
+    roll = np.arctan2(sign * side[:, 0], -sign * above[:, 0])
+    rotate = np.arctan2(sign * ahead[:, 1], sign * ahead[:, 2])
+    if straight.any():
+        # A straight wrist only fixes roll + rotate: keep the roll.
+        roll = np.where(straight, previous[:, 0], roll)
+        rotate = np.where(straight, _wrap(total - previous[:, 0]), rotate)
+    branch = np.stack([roll, sign * angle, rotate], axis=-1)
+    outside = ((branch < LOWER[3:] - 1e-9) | (branch > UPPER[3:] + 1e-9)).any(axis=1)
+    return branch, np.abs(branch - previous).max(axis=1) + 100.0 * outside
 
 
 def _wrap(angle: Doubles) -> Doubles:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -15,13 +16,14 @@ from gf_core.contracts import Deck, Doubles
 from gf_core.errors import GrinningFaceError
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import gl
-from gf_envs.tabletop.faces import Face, FaceBank
+from gf_envs.tabletop.faces import Face, Faces, TexturePool, with_textures
 from gf_envs.tabletop.model import scene_xml
-from gf_envs.tabletop.presets import PRESETS, Preset
+from gf_envs.tabletop.presets import PRESETS
 from gf_envs.tabletop.spec import CAMERAS
 
 MAX_SIZE = 1024
 Pixels = NDArray[np.uint8]
+_Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,15 @@ class Shot:
 
 
 class Renderer:
-    """Renders shots. Models, textures and contexts are made when first needed and kept until ``close``."""
+    """Renders shots. The model and the contexts are made when first needed and kept until ``close``."""
 
-    def __init__(self, physics_model: mujoco.MjModel, threads: int, load_deck: Callable[[str], Deck]) -> None:
-        self._nq = physics_model.nq
+    def __init__(self, threads: int, load_deck: Callable[[str], Deck]) -> None:
         count = threads or os.cpu_count() or 1
         # One single-threaded pool per worker, because a context belongs to the thread that made it.
         self._pools = [ThreadPoolExecutor(1, thread_name_prefix=f"gf-render-{i}") for i in range(count)]
-        self._workers = [_Worker() for _ in range(count)]
-        self._bank = FaceBank(load_deck)
+        self._workers: list[dict[_Key, _Canvas]] = [{} for _ in range(count)]
+        self._faces = Faces(load_deck)
         self._model: mujoco.MjModel | None = None
-        self._materials: dict[Face, int] = {}
 
     def render(self, shots: Sequence[Shot], camera: str, size: tuple[int, int]) -> Pixels:
         """``(n, H, W, 3) uint8`` RGB images of a camera.
@@ -59,14 +59,15 @@ class Renderer:
             raise GrinningFaceError(f"no camera {camera!r}", where="observes/cameras", hint=f"there are {', '.join(CAMERAS)}")
         if not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):
             raise GrinningFaceError(f"an image can't be {height} x {width} px", where="observes/size", hint=f"1 to {MAX_SIZE}")
-        self._include([face for shot in shots for face in shot.faces])
+        if self._model is None:
+            self._model = with_textures(scene_xml())
         images = np.empty((len(shots), height, width, 3), np.uint8)
-        workers = min(len(self._workers), len(shots))
-        jobs: list[Future[None]] = []
-        for i in range(workers):
-            rows = range(i, len(shots), workers)
-            job = self._pools[i].submit(self._workers[i].draw, self._scene(), self._materials, shots, rows, camera, images)
-            jobs.append(job)
+        # A context costs about 0.1 s: a few images don't wait for a second one.
+        count = min(len(self._workers), -(-len(shots) // 4))
+        jobs: list[Future[None]] = [
+            self._pools[i].submit(self._draw, self._workers[i], shots, range(i, len(shots), count), camera, images)
+            for i in range(count)
+        ]
         for job in jobs:
             job.result()
         return images
@@ -77,71 +78,40 @@ class Renderer:
 
     def close(self) -> None:
         """Free every context in its own thread."""
-        for pool, worker in zip(self._pools, self._workers, strict=True):
-            pool.submit(worker.close).result()
+        for pool, canvases in zip(self._pools, self._workers, strict=True):
+            for canvas in canvases.values():
+                pool.submit(canvas.close).result()
+            canvases.clear()
             pool.shutdown()
 
-    def _include(self, faces: Sequence[Face]) -> None:
-        if self._bank.include(faces) or self._model is None:
-            self._model, self._materials = self._bank.model(scene_xml())
-            if self._model.nq != self._nq:
-                raise RuntimeError("the render model and the physics model have come apart")
-
-    def _scene(self) -> mujoco.MjModel:
-        assert self._model is not None
-        return self._model
-
-
-@dataclass
-class _Worker:
-    """One thread's contexts, by preset and size."""
-
-    canvases: dict[tuple[str, int, int], _Canvas] = field(default_factory=dict)
-    model: mujoco.MjModel | None = None
-
-    def draw(
-        self,
-        model: mujoco.MjModel,
-        materials: dict[Face, int],
-        shots: Sequence[Shot],
-        rows: range,
-        camera: str,
-        images: Pixels,
-    ) -> None:
-        """Draw every row's shot into ``images``."""
-        if model is not self.model:
-            self.close()
-            self.model = model
+    def _draw(self, canvases: dict[_Key, _Canvas], shots: Sequence[Shot], rows: range, camera: str, images: Pixels) -> None:
+        """Draw these rows' shots into ``images``, in one worker's thread."""
         for row in rows:
-            shot = shots[row]
-            key = (shot.preset, images.shape[1], images.shape[2])
-            if key not in self.canvases:
-                self.canvases[key] = _Canvas(model, PRESETS[shot.preset], *key[1:])
-            self.canvases[key].draw(shot, [materials[face] for face in shot.faces], camera, images[row])
-
-    def close(self) -> None:
-        """Free the contexts; runs in the thread that made them."""
-        for canvas in self.canvases.values():
-            canvas.close()
-        self.canvases.clear()
+            key = (shots[row].preset, images.shape[1], images.shape[2])
+            if key not in canvases:
+                canvases[key] = _Canvas(self._model, self._faces, *key)
+            canvases[key].draw(shots[row], camera, images[row])
 
 
 class _Canvas:
     """A context that draws one preset at one size."""
 
-    def __init__(self, model: mujoco.MjModel, preset: Preset, height: int, width: int) -> None:
-        self._preset, self._height, self._width = preset, height * preset.supersample, width * preset.supersample
+    def __init__(self, model: mujoco.MjModel, faces: Faces, preset: str, height: int, width: int) -> None:
+        self._preset = PRESETS[preset]
+        self._height, self._width = height * self._preset.supersample, width * self._preset.supersample
+        # A copy of its own: textures are written into it, and the quality settings are read from it.
+        self._model = model = copy.copy(model)
+        model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
+        model.vis.quality.offsamples = self._preset.samples
+        model.vis.quality.shadowsize = self._preset.shadow
         with gl.lock():
             self._gl = gl.make_context(self._width, self._height)
-            model.vis.global_.offwidth, model.vis.global_.offheight = self._width, self._height
-            model.vis.quality.offsamples = preset.samples
-            model.vis.quality.shadowsize = preset.shadow
-            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        self._model = model
+        self._pool = TexturePool(model, self._context, faces)
         self._data = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 8)
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = preset.shadow > 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._preset.shadow > 0
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         self._option = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
@@ -150,9 +120,10 @@ class _Canvas:
         self._pixels = np.empty((self._height, self._width, 3), np.uint8)
         self._cards = {model.geom(f"card{i}").id: i for i in range(g.MAX_CARDS)}
 
-    def draw(self, shot: Shot, materials: Sequence[int], camera: str, image: Pixels) -> None:
+    def draw(self, shot: Shot, camera: str, image: Pixels) -> None:
         """Draw a shot into ``image (H, W, 3)``."""
         self._gl.make_current()
+        materials = self._pool.materials(shot.faces)
         self._data.qpos[:] = shot.qpos
         self._data.mocap_pos[:] = shot.mocap
         mujoco.mj_kinematics(self._model, self._data)

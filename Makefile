@@ -1,0 +1,51 @@
+# `make run` and `make test` are all that a fresh machine needs: each sets up what it uses, in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= runs
+BIN := $(VENV)/bin
+POLICIES := gf/expert-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: run test test-full lint check format opengl clean help
+
+help: ## Show this.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: opengl $(VENV)/.run ## Evaluate the expert and the controls on gf/quick@1 and report.
+	@for policy in $(POLICIES); do \
+	  $(BIN)/gf run gf/quick@1 --policy $$policy --out $(RUNS)/quick/$$(basename $$policy) --no-report || exit $$?; \
+	done
+	@$(BIN)/gf report $(RUNS)/quick
+
+test: opengl check ## Lint, types, import arrows, and the tests that CI runs.
+	$(PYTEST) -m "not full"
+
+test-full: opengl check ## The same with every long sample.
+	$(PYTEST)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+opengl:
+	@$(PYTHON) scripts/check_opengl.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/.run
+
+clean: ## Remove the virtual environment and caches; runs stay.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
