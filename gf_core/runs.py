@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 
 from gf_core import trajectories
 from gf_core.canonical import canonical_json, sha256
-from gf_core.errors import RunDirectoryError
+from gf_core.errors import RunDirectoryError, SchemaError
+from gf_core.schemas import parse_json
 from gf_core.summary import ENV_ERROR
 from gf_core.trajectories import Trajectory
 
@@ -319,9 +320,9 @@ def _read(path: Path) -> bytes:
 
 def _json_object(data: bytes, *, where: str) -> Row:
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise RunDirectoryError(f"not JSON ({error})", where=where) from error
+        value = parse_json(data, source=where)
+    except SchemaError as error:
+        raise RunDirectoryError(f"not JSON ({error.what})", where=where) from error
     if not isinstance(value, dict):
         raise RunDirectoryError("not a JSON object", where=where)
     return value

@@ -56,9 +56,12 @@ def from_bytes(data: bytes, *, where: str) -> Trajectory:
         RunDirectoryError: if they aren't one; nothing is unpickled.
     """
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
+                raise RunDirectoryError("a compressed trajectory", where=where)  # equal content must be equal bytes
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _DTYPES}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise RunDirectoryError(f"not a trajectory ({error})", where=where) from error
     for name, dtype in _DTYPES.items():
         if arrays[name].dtype != dtype or arrays[name].ndim != (1 if name == "chunk_starts" else 2):

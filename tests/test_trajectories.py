@@ -44,9 +44,9 @@ def test_numpy_reads_it(tmp_path):
         assert archive["actions"].dtype == np.float32
 
 
-def archive(**members: np.ndarray) -> bytes:
+def archive(save=np.savez, **members: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **members)
+    save(buffer, **members)
     return buffer.getvalue()
 
 
@@ -60,6 +60,7 @@ GOOD = {"actions": np.ones((2, 3), np.float32), "chunk_starts": np.zeros(1, np.i
         (b"PK\x03\x04 nonsense", "not a trajectory"),
         (archive(**{**GOOD, "actions": np.array([{"a": 1}], object)}), "not a trajectory"),
         (archive(actions=GOOD["actions"]), "not a trajectory"),
+        (archive(np.savez_compressed, **GOOD), "compressed"),
         (archive(**{**GOOD, "actions": np.ones((2, 3))}), "actions is float64"),
         (archive(**{**GOOD, "controls": np.ones((3, 1))}), "differ in length"),
     ],

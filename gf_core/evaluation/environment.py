@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from gf_core.errors import GrinningFaceError, PluginError, UnknownIdError
 from gf_core.evaluation.matching import check_loaded_deck
 from gf_core.evaluation.suites import Suite
 from gf_core.registry import brought_by, one_line
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -56,17 +59,18 @@ class Stage:
 
     def renew(self) -> str:
         """Replace the environment after a fault. Returns what went wrong in closing the old one; empty for nothing."""
-        complaint = ""
-        try:
-            self.env.close()
-        except Exception as error:
-            complaint = one_line(error)
+        complaint = self.close()
         self.env = self._make()
         return complaint
 
-    def close(self) -> None:
-        """Close the environment."""
-        self.env.close()
+    def close(self) -> str:
+        """Close the environment. Returns what went wrong; empty for nothing."""
+        try:
+            self.env.close()
+        except Exception as error:
+            log.warning("%s raised while it was closed", self.env.spec.id, exc_info=True)
+            return one_line(error)
+        return ""
 
 
 def runtime(env: BatchEnv) -> dict[str, str]:

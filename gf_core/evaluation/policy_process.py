@@ -1,4 +1,4 @@
-"""The runner's side of a policy: in a process of its own, which may hang or die, or, for debugging, in the runner's."""
+"""The runner's side of a policy that lives in a process of its own, where it may hang or die without harm."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gf_core import errors
-from gf_core.contracts import ActionChunk, Observation, Policy, PolicyContext, Slots
+from gf_core.contracts import ActionChunk, Observation, PolicyContext, Slots
 from gf_core.errors import GrinningFaceError, PluginError
 from gf_core.evaluation.actions import PolicyFaultError, check_chunk
 from gf_core.evaluation.channel import Channel
-from gf_core.evaluation.policy_child import Call, LoadPolicy, describe, make_policy
+from gf_core.evaluation.policy_child import Call, LoadPolicy
 from gf_core.registry import brought_by
 from gf_core.specs import EnvSpec, Observes, PolicySpec, to_json
 
@@ -98,6 +98,7 @@ class PolicyProcess:
     def load(self) -> None:
         """Start the child and wait until it has loaded the policy."""
         channel = self._start()
+        self._busy = True
         until = time.monotonic() + self._deadlines.load
         try:
             channel.send([pickle.dumps(self._request)], deadline=until)
@@ -110,6 +111,7 @@ class PolicyProcess:
             if reply["user"]:
                 raise _users_mistake(**reply["user"])
             raise self._unloadable(reply["reason"])
+        self._busy = False
 
     def ask(self, resets: Slots, seeds: Sequence[int], observation: Observation) -> ActionChunk:
         """See :class:`Asked`."""
@@ -210,48 +212,6 @@ class PolicyProcess:
     def _unloadable(self, reason: str) -> PluginError:
         spec = self._request.spec
         return PluginError(f"{spec.id} can't be loaded: {reason}", where=brought_by(spec), hint=f"its output is in {self._log}")
-
-
-class PolicyInProcess:
-    """A policy in the runner's process: no deadline and no protection, but a debugger reaches it."""
-
-    def __init__(self, request: LoadPolicy) -> None:
-        self._request = request
-        self._policy: Policy | None = None
-        self._width = request.context.action.field.shape[0]
-
-    def load(self) -> None:
-        """See :class:`Asked`."""
-        try:
-            self._policy = make_policy(self._request)
-        except GrinningFaceError:
-            raise
-        except (Exception, SystemExit) as error:
-            spec = self._request.spec
-            raise PluginError(f"{spec.id} can't be loaded: {describe(error)}", where=brought_by(spec)) from error
-
-    def ask(self, resets: Slots, seeds: Sequence[int], observation: Observation) -> ActionChunk:
-        """See :class:`Asked`."""
-        if self._policy is None:
-            self.load()
-        assert self._policy is not None
-        own = {camera: images.copy() for camera, images in observation.images.items()}
-        try:
-            if len(resets):
-                self._policy.reset(resets, seeds)
-            chunk = self._policy.act(dataclasses.replace(observation, images=own))
-            return check_chunk(chunk, len(observation.slots), self._width)
-        except (Exception, SystemExit) as error:
-            self._policy = None
-            if isinstance(error, PolicyFaultError):
-                raise
-            raise PolicyFaultError(describe(error)) from error
-
-    def close(self) -> None:
-        """Close the policy."""
-        if self._policy is not None:
-            self._policy.close()
-            self._policy = None
 
 
 def _users_mistake(kind: str, **words: str) -> GrinningFaceError:

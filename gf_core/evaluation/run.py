@@ -14,7 +14,8 @@ from gf_core.evaluation.environment import Stage, make_env, runtime
 from gf_core.evaluation.matching import check_actions
 from gf_core.evaluation.plan import Plan, Request, make_plan
 from gf_core.evaluation.policy_child import LoadPolicy
-from gf_core.evaluation.policy_process import Asked, Deadlines, PolicyInProcess, PolicyProcess
+from gf_core.evaluation.policy_in_process import PolicyInProcess
+from gf_core.evaluation.policy_process import Asked, Deadlines, PolicyProcess
 from gf_core.evaluation.progress import Progress, Quiet
 from gf_core.evaluation.recorder import Recorder
 from gf_core.evaluation.rollout import Rollout

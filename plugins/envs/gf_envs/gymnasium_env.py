@@ -28,8 +28,8 @@ from gf_envs.tabletop.spec import TABLETOP, action_spec
 
 REACH = 1.0
 """The tool doesn't get further than this from its base along any axis [m]: outstretched, the links measure 0.79 m."""
-OPENING = (-0.5, 1.5)
-"""Fingers can be pushed a little beyond their stops."""
+OPENING = (-1.0, 2.0)
+"""Fingers that hit the table can be pushed beyond their stops; -0.32 to 1.29 was seen with actions at their bounds."""
 LONGEST_INSTRUCTION = 256
 PRINTABLE = frozenset(map(chr, range(32, 127)))
 
@@ -48,6 +48,9 @@ class TabletopGymnasiumEnv(gymnasium.Env[Observed, NDArray[Any]]):
     Terminated: a placement decided the episode. Truncated: the horizon came first.
     Info: ``is_success``, ``instruction``, ``episode_id``; after a step ``clipped``; at the end ``ending`` and ``metrics``; with
     ``privileged`` also ``privileged``, as in the EnvSpec (NaN for cards that aren't there, so no two of them compare equal).
+
+    With gymnasium's AsyncVectorEnv take the instruction from ``info``, or give it ``shared_memory=False``: from shared memory it
+    reads texts only once, at the beginning.
 
     ``reset(options={"episode": ...})`` takes the id of one of the suite's episodes, a ``gf_core.contracts.Episode``, or a mapping
     like a row of a suite: at least ``instruction`` and ``scene``, and a ``horizon`` in control steps (by default those of 10 s).
