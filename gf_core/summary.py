@@ -27,7 +27,8 @@ class MetricDecl:
 
     Attributes:
         name: what the rate is called in reports, e.g. ``"recognition"``.
-        metric: which boolean of a row is counted: ``"success"`` or a key of its ``metrics``. Null counts as false.
+        metric: which boolean of a row is counted: ``"success"`` or a key of its ``metrics``. An episode where
+            it is null isn't counted: the question doesn't arise there.
         given: another such boolean: only episodes where it is true are in the denominator; empty for all episodes.
         chance: the rate that guessing reaches; ``None`` where that has no meaning.
         description: one sentence.
@@ -148,12 +149,19 @@ def _summarize_split(split: str, rows: list[Row], decls: list[MetricDecl]) -> Sp
 
 
 def _summarize_metric(scored: list[Row], decl: MetricDecl) -> MetricSummary:
-    rate = _rate([r for r in scored if not decl.given or _flag(r, decl.given)], [decl.metric])
+    rate = _rate([r for r in scored if _counts(r, decl)], [decl.metric])
     if decl.chance is None or decl.chance >= 1 or rate.estimate is None or rate.interval is None:
         return MetricSummary(decl=decl, rate=rate, corrected=None, corrected_interval=None)
     low, high = (chance_corrected(limit, decl.chance) for limit in (rate.interval.low, rate.interval.high))
     corrected = chance_corrected(rate.estimate, decl.chance)
     return MetricSummary(decl=decl, rate=rate, corrected=corrected, corrected_interval=Interval(low, high))
+
+
+def _counts(row: Row, decl: MetricDecl) -> bool:
+    """Whether an episode is in a rate's denominator; one that the policy broke is, whatever its metrics were by then."""
+    if decl.given and not _flag(row, decl.given):
+        return False
+    return row["ending"] == POLICY_ERROR or _value(row, decl.metric) is not None
 
 
 def _rate(rows: list[Row], metrics: list[str]) -> Rate:

@@ -67,17 +67,17 @@ def _suite_loader(file: Path | None, plugin_files: Sequence[Path]) -> SuiteLoade
     return load
 
 
-def print_reports(reports: Sequence[RunReport]) -> None:
-    """Print what runs measured: with colours and whiskers in a terminal, aligned text elsewhere."""
+def print_reports(reports: Sequence[RunReport], *, notes: bool = True) -> None:
+    """Print what runs measured, explained by ``notes``: with colours and whiskers in a terminal, aligned text elsewhere."""
     from gf_core.reporting import plain, render
 
     if not sys.stdout.isatty():
-        click.echo(plain(render(reports, width=WIDTH)), nl=False)
+        click.echo(plain(render(reports, width=WIDTH, notes=notes)), nl=False)
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     width = min(shutil.get_terminal_size().columns, WIDTH)
-    for line in render(reports, width=width, whiskers=not console.is_dumb_terminal):
+    for line in render(reports, width=width, whiskers=not console.is_dumb_terminal, notes=notes):
         console.print(Text.assemble(*line), soft_wrap=True)

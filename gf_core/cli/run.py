@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option
+from gf_core.cli._common import json_option, make_host, plugin_option, print_json
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ INVALID = 3
 """Exit code of a run in which more than 2 % of the episodes ended in an infrastructure fault."""
 
 INTERRUPTED = 130
-_WIDTH = 100
 
 
 @click.command(short_help="Evaluate a policy on a suite.")
@@ -139,17 +137,15 @@ def _run(request: Request, resources: Resources, host: PluginHost, out: Path | N
 
 
 def _print(result: RunResult, as_json: bool) -> None:
-    from gf_core.reporting import plain, read_report, render, to_document
+    from gf_core.cli.report import print_reports
+    from gf_core.reporting import read_report, to_document
 
     report = read_report(result.run.path, lambda _: result.plan.suite)
     if as_json:
-        import json
-
-        click.echo(json.dumps(to_document([report]), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json("report", to_document([report]))
         return
-    click.echo(plain(render([report], width=_WIDTH)), nl=False)
-    if not sys.stdout.isatty():
-        return
+    print_reports([report], notes=False)
     failed = any(not row["success"] for row in result.run.records)
-    hint = f"gf replay {result.run.path} {'first-failure' if failed else result.run.records[0]['episode']} --video episode.webp"
-    click.echo(f"\nSee an episode: {hint}")
+    episode = "first-failure" if failed else result.run.records[0]["episode"]
+    click.echo(f"explained: gf report {result.run.path}")
+    click.echo(f"seen:      gf replay {result.run.path} {episode} --video episode.webp")

@@ -11,6 +11,7 @@ from gf_core.errors import GrinningFaceError, PluginError, UnknownIdError
 from gf_core.evaluation.matching import check_loaded_deck
 from gf_core.evaluation.suites import Suite
 from gf_core.registry import brought_by, one_line
+from gf_core.schemas import validate_config
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ def _deck_loader(suite: Suite, host: PluginHost) -> Callable[[str], Deck]:
         if name not in suite.decks:
             raise UnknownIdError(f"a scene uses the deck {name!r}, which the suite doesn't list", where=suite.source)
         if name not in loaded:
-            deck: Deck = host.decks.load(name)({})
+            spec = host.decks.get(name)
+            deck: Deck = host.decks.load(name)(validate_config({}, spec.config_schema, source=name))
             check_loaded_deck(deck, suite.decks[name], source=suite.source)
             loaded[name] = deck
         return loaded[name]

@@ -28,9 +28,10 @@ def check_rate(env: EnvSpec, control_hz: float, *, asked_by: str) -> None:
 
 def check_scenes(env: EnvSpec, episodes: Sequence[Episode], *, source: str) -> None:
     """Raises SchemaError that lists everything that is wrong with the scenes, each line with its pointer."""
-    from gf_core._explain import document_problems, make_validator
+    from gf_core._explain import document_problems
+    from gf_core._settings_schema import prepare
 
-    validator = make_validator(env.scene_schema)
+    validator = prepare(env.scene_schema, source=f"{env.id}'s scene_schema").validator
     problems: list[Problem] = []
     for number, episode in enumerate(episodes):
         found = document_problems(validator, episode.scene, source=f"{env.id}'s scene_schema")

@@ -122,7 +122,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     check_actions(policy.id, interface.action, env.id, env.action)
     check_observes(policy.id, interface, env)
     check_decks(suite.decks, host, source=suite.source)
-    check_suite_metrics(suite.document, [metric.name for metric in env.metrics], suite.source)
+    check_suite_metrics(suite.document, [metric.name for metric in env.metrics if metric.kind == "bool"], suite.source)
     check_scenes(env, suite.episodes, source=suite.source)
     episodes = tuple(at_rate(episode, control_hz) for episode in _chosen(suite, request))
     plan = Plan(

@@ -18,19 +18,20 @@ Line = tuple[Span, ...]
 _GAP = "  "
 
 
-def render(reports: Sequence[RunReport], *, width: int = 100, whiskers: bool = False) -> list[Line]:
+def render(reports: Sequence[RunReport], *, width: int = 100, whiskers: bool = False, notes: bool = True) -> list[Line]:
     """The report's lines, at most ``width`` characters wide as far as names allow.
 
     Args:
         reports: what to show, grouped by suite in this order.
         width: characters.
         whiskers: draw each interval on a scale from 0 to 100 % below its numbers.
+        notes: explain the rates, the splits and the intervals.
     """
     lines: list[Line] = []
     for group in by_suite(reports):
         lines += _suite(group, width, whiskers)
-        lines.append(())
-    return lines + _notes(reports, width)
+        lines += [*_legend(group, width), ()] if notes else []
+    return lines + _notes(reports, width) if notes else lines
 
 
 def plain(lines: Iterable[Line]) -> str:
@@ -59,7 +60,7 @@ def _suite(group: Sequence[RunReport], width: int, whiskers: bool) -> list[Line]
         if any(c.chance for c in block):
             chance = [(_GAP + c.chance.rjust(w), "dim") for c, w in zip(block, widths, strict=True)]
             lines.append((("chance".ljust(first), "dim"), *chance))
-    return lines + _legend(group, width)
+    return lines
 
 
 def _blocks(shown: list[Column], group: Sequence[RunReport], first: int, width: int) -> list[list[Column]]:

@@ -19,9 +19,8 @@ ROOT = Path(__file__).parents[2]
 def run(*command: str | Path, cwd: Path) -> str:
     """Standard output of a command that has to succeed, run outside the checkout."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV") and not k.startswith("GF_")}
-    done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, env={**environment, "PYTHONSAFEPATH": "1"}, capture_output=True, text=True, check=False
-    )
+    environment["PYTHONSAFEPATH"] = "1"
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -45,11 +45,18 @@ def counts(split: SplitSummary) -> dict[str, tuple[int, int]]:
 
 
 def test_each_rate_has_its_own_denominator() -> None:
-    rows = [row(), row(right=False), row(executed=False), row(executed=False, intended=None, cluster="b")]
+    rows = [row(), row(right=False), row(executed=False), row(executed=False, intended=False, cluster="b")]
     split = only(rows)
     assert counts(split) == {"success": (1, 4), "execution": (2, 4), "recognition": (1, 2), "intent": (3, 4)}
     assert split.metrics[0].rate == clustered_rate([1, 0], [3, 1])
     assert split.metrics[2].rate.clusters == 1  # cluster b executed nothing
+
+
+def test_where_a_question_does_not_arise_it_is_not_counted() -> None:
+    rows = [row(), row(intended=None), row(intended=None, ending="policy_error")]
+    (split,) = summarize(rows, METRICS)
+    intent = next(m for m in split.metrics if m.decl.name == "intent")
+    assert (intent.rate.k, intent.rate.n) == (1, 2)
 
 
 def test_a_broken_policy_fails_and_a_broken_environment_is_left_out() -> None:
