@@ -13,7 +13,7 @@ help: ## Show this.
 
 run: opengl $(VENV)/.run ## Evaluate the expert and the controls on gf/quick@1 and report.
 	@for policy in $(POLICIES); do \
-	  $(BIN)/gf run gf/quick@1 --policy $$policy --out $(RUNS)/quick/$$(basename $$policy) --no-report || exit $$?; \
+	  $(BIN)/gf run gf/quick@1 --policy $$policy --out $(RUNS)/quick/$$(basename $$policy) >/dev/null || exit $$?; \
 	done
 	@$(BIN)/gf report $(RUNS)/quick
 
