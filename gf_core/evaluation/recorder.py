@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gf_core._interrupts import uninterrupted
 from gf_core.contracts import Outcome
 from gf_core.evaluation.progress import Progress
 from gf_core.evaluation.trial import Trial
@@ -57,14 +58,15 @@ class Recorder:
         }
         if reason:
             row["reason"] = reason
-        record = self._writer.episode(
-            row,
-            trial.trajectory(self._env.action.field.shape[0], self._env.controls.shape[0]),
-            slot=trial.slot,
-            attempts=attempts,
-            seconds=time.monotonic() - trial.begun,
-            ask_seconds=trial.ask_seconds,
-        )
+        with uninterrupted():
+            record = self._writer.episode(
+                row,
+                trial.trajectory(self._env.action.field.shape[0], self._env.controls.shape[0]),
+                slot=trial.slot,
+                attempts=attempts,
+                seconds=time.monotonic() - trial.begun,
+                ask_seconds=trial.ask_seconds,
+            )
         self._progress.episode(record)
         self._host.observe("gf_episode_finished", run=self._identity, record=record)
 
