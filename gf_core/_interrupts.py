@@ -13,8 +13,8 @@ from types import FrameType
 def uninterrupted() -> Iterator[None]:
     """Hold back a KeyboardInterrupt until the block has ended.
 
-    An interrupt in the middle of a library's constructor would leave half-made objects behind, whose finalisers complain. Only the
-    main thread can hold signals back; in others, where no KeyboardInterrupt is raised, this does nothing.
+    An interrupt in the middle of a library's constructor would leave half-made objects behind, whose finalisers complain. Only
+    the main thread can hold signals back; in others, where no KeyboardInterrupt is raised, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
