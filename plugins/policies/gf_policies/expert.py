@@ -87,7 +87,7 @@ class ScriptedPolicy:
 
     def __init__(self, context: PolicyContext, choose: Chooser) -> None:
         self._hz = context.action.hz
-        self._bounds = np.array(context.action.field.high)
+        self._low, self._high = np.array(context.action.field.low), np.array(context.action.field.high)
         self._choose = choose
         self._scripts: dict[int, Script] = {}
 
@@ -129,8 +129,7 @@ class ScriptedPolicy:
         turn = _rotvec(_orientation(view.position + delta, script) @ view.orientation.T)
         angle = math.sqrt(float((turn**2).sum()))
         turn *= min(1.0, TURN / self._hz / max(angle, 1e-9))
-        action = np.concatenate([delta, turn, [opening]])
-        return np.clip(action, [*(-self._bounds[:6]), 0.0], self._bounds)
+        return np.minimum(np.maximum(np.concatenate([delta, turn, [opening]]), self._low), self._high)
 
     def _goal(self, script: Script, view: View) -> tuple[Doubles | None, float]:
         """Where the tool should be now (None: where it is) and how far open."""
@@ -226,7 +225,8 @@ def _orientation(position: Doubles, script: Script) -> Doubles:
     """The gripper's orientation at a position: in the arm's vertical plane, leaning and twisted as the script says."""
     c, s = math.cos(script.twist), math.sin(script.twist)
     about_tool = np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
-    return _pointing(math.atan2(position[1], position[0]), script.tilt) @ about_tool
+    orientation: Doubles = _pointing(math.atan2(position[1], position[0]), script.tilt) @ about_tool
+    return orientation
 
 
 def _pointing(yaw: float, tilt: float) -> Doubles:

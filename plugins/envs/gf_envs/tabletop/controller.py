@@ -53,7 +53,7 @@ class Controller:
         if not np.isfinite(wanted).all():
             raise ValueError("an action is not finite")
         # float32 can't hold the bounds exactly: an action at its bound is not clipped.
-        clipped = ((wanted > self._high + 1e-6) | (wanted < self._low - 1e-6)).any(axis=1)
+        clipped = np.asarray(((wanted > self._high + 1e-6) | (wanted < self._low - 1e-6)).any(axis=1))
         wanted = np.minimum(np.maximum(wanted, self._low), self._high)
 
         position = self.position[slots] + wanted[:, :3]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from numpy.typing import NDArray
 
 from gf_core.contracts import Bools, Doubles, Outcome, Slots
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop.scene import Scene
+
+Indices = NDArray[np.int64]
 
 SETTLE_SECONDS = 0.5
 REST_HEIGHT = g.CARD_THICKNESS + g.CUBE_HALF_SIZE
@@ -24,6 +29,7 @@ ARM_STILL = 0.2
 """Joint speed [rad/s] under which the paper's rule calls the arm still (ManiSkill's `is_static` threshold)."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class State:
     """What the judge is shown of the simulations of one call: n slots.
 
@@ -36,19 +42,13 @@ class State:
         cube_in_tool: ``(n, 3)`` cube centre in the tool frame [m].
     """
 
-    def __init__(
-        self,
-        *,
-        cube_position: Doubles,
-        cube_speed: Doubles,
-        cube_spin: Doubles,
-        joint_speed: Doubles,
-        held: Bools,
-        touched: Bools,
-        cube_in_tool: Doubles,
-    ) -> None:
-        self.cube_position, self.cube_speed, self.cube_spin = cube_position, cube_speed, cube_spin
-        self.joint_speed, self.held, self.touched, self.cube_in_tool = joint_speed, held, touched, cube_in_tool
+    cube_position: Doubles
+    cube_speed: Doubles
+    cube_spin: Doubles
+    joint_speed: Doubles
+    held: Bools
+    touched: Bools
+    cube_in_tool: Doubles
 
 
 class Judge:
@@ -134,9 +134,9 @@ class Judge:
         self._intended[slots] = np.where(nearer | ends, nearest, self._intended[slots])
         self._carrying[slots] = now
 
-    def _resting_on(self, state: State, offset: Doubles) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _resting_on(self, state: State, offset: Doubles) -> Indices:
         """Card that the released cube rests on at this moment, or -1."""
-        inside = (np.abs(offset) <= g.CARD_HALF_SIZE).all(axis=2)
+        inside = np.asarray((np.abs(offset) <= g.CARD_HALF_SIZE).all(axis=2))
         rests = (
             (np.abs(state.cube_position[:, 2] - REST_HEIGHT) < REST_TOLERANCE)
             & (state.cube_speed < REST_SPEED)
@@ -145,7 +145,7 @@ class Judge:
         )
         return np.where(rests & inside.any(axis=1), inside.argmax(axis=1), -1)
 
-    def _watch_settling(self, slots: Slots, state: State, offset: Doubles) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _watch_settling(self, slots: Slots, state: State, offset: Doubles) -> Indices:
         """Card that the cube has rested on for SETTLE_SECONDS, or -1."""
         card = self._resting_on(state, offset)
         same = (card >= 0) & (card == self._settled_card[slots])
@@ -160,7 +160,8 @@ class Judge:
         dx, dy = (state.cube_position[:, i] - goal[:, i] for i in (0, 1))
         dz = state.cube_position[:, 2] - g.CARD_THICKNESS / 2
         near = np.sqrt(dx**2 + dy**2 + dz**2) <= g.PAPER_RADIUS
-        return (target >= 0) & near & ~state.held & (state.joint_speed < ARM_STILL)
+        holds: Bools = (target >= 0) & near & ~state.held & (state.joint_speed < ARM_STILL)
+        return holds
 
     def outcome(self, slot: int, state_sha256: str) -> Outcome:
         """The outcome of one slot."""

@@ -10,7 +10,7 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
-from gf_core.contracts import Doubles, Slots
+from gf_core.contracts import Bools, Doubles, Slots
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import kinematics as k
 from gf_envs.tabletop.judge import State
@@ -77,7 +77,7 @@ class Physics:
         """What the judge needs. Touch and the cube's place in the tool are those of the last substep's start (5 ms ago)."""
         velocity = self._qvel[slots]
         linear, angular = velocity[:, _CUBE_LINEAR], velocity[:, _CUBE_ANGULAR]
-        touch = self._touch[slots] > 0
+        touch: Bools = self._touch[slots] > 0
         matrix = self._tool_matrix[slots].reshape(-1, 3, 3)
         return State(
             cube_position=self.qpos[slots, _CUBE_POSITION],
@@ -85,7 +85,7 @@ class Physics:
             cube_spin=np.sqrt(angular[:, 0] ** 2 + angular[:, 1] ** 2 + angular[:, 2] ** 2),
             joint_speed=np.abs(velocity[:, _ARM]).max(axis=1),
             held=touch[:, 0] & touch[:, 1],
-            touched=touch.any(axis=1),
+            touched=np.any(touch, axis=1),
             cube_in_tool=apply(transpose(matrix), self._cube_position[slots] - self._tool_position[slots]),
         )
 
@@ -95,7 +95,8 @@ class Physics:
 
     def opening(self, slots: Slots) -> Doubles:
         """Gripper opening ``(n,)``, 0 closed to 1 open."""
-        return (self.qpos[slots, 6] - g.FINGER_CLOSED) / (g.FINGER_OPEN - g.FINGER_CLOSED)
+        opening: Doubles = (self.qpos[slots, 6] - g.FINGER_CLOSED) / (g.FINGER_OPEN - g.FINGER_CLOSED)
+        return opening
 
     def tool(self, slots: Slots) -> tuple[Doubles, Doubles]:
         """Measured tool pose in the base frame: ``(n, 3)`` [m] and ``(n, 3, 3)``."""
