@@ -129,7 +129,8 @@ class ScriptedPolicy:
         turn = _rotvec(_orientation(view.position + delta, script) @ view.orientation.T)
         angle = math.sqrt(float((turn**2).sum()))
         turn *= min(1.0, TURN / self._hz / max(angle, 1e-9))
-        return np.minimum(np.maximum(np.concatenate([delta, turn, [opening]]), self._low), self._high)
+        action: Doubles = np.minimum(np.maximum(np.concatenate([delta, turn, [opening]]), self._low), self._high)
+        return action
 
     def _goal(self, script: Script, view: View) -> tuple[Doubles | None, float]:
         """Where the tool should be now (None: where it is) and how far open."""
