@@ -65,7 +65,8 @@ class Registry(Generic[S]):
         """
         if id in self._specs:
             return self._specs[id]
-        hints = [did_you_mean(id, self._specs), self._explain(id)]
+        known = self._explain(id)
+        hints = [known] if known.startswith("it is one of") else [did_you_mean(id, self._specs), known]
         hint = "; ".join(filter(None, hints)) or f"`gf list {self.kind}` shows them all"
         raise UnknownIdError(f"there is no {SINGULAR[self.kind]} {id!r}", hint=hint)
 
@@ -128,9 +129,11 @@ def read_document(spec: Spec) -> bytes:
 
 
 def brought_by(spec: Spec) -> str:
-    """``"distribution version"`` of the plugin that registered a spec."""
+    """``"distribution version"`` of the plugin that registered a spec, or the plugin file."""
     if spec.provenance is None:
         return "an unregistered spec"
+    if spec.provenance.distribution == "local":
+        return f"{spec.provenance.plugin}.py"
     return f"{spec.provenance.distribution} {spec.provenance.version}".strip()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gf_core._discovery import LOCAL
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.plugins import PluginHost
 from gf_core.registry import KINDS, SINGULAR, brought_by
@@ -91,7 +92,7 @@ def _mention_failures(host: PluginHost) -> None:
 
 def _facts(spec: Spec) -> Facts:
     plugin = f", plugin {spec.provenance.plugin}" if spec.provenance else ""
-    yield "from", f"{brought_by(spec)}{plugin}"
+    yield "from", f"{brought_by(spec)}{plugin}" if spec.provenance and spec.provenance.distribution != LOCAL else brought_by(spec)
     yield "entry point", spec.entry_point
     yield "needs", spec.extra
     yield "licence", spec.license

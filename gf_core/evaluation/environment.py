@@ -80,6 +80,13 @@ def runtime(env: BatchEnv) -> dict[str, str]:
     return {str(key): str(value) for key, value in tell().items()} if callable(tell) else {}
 
 
+def load_deck(name: str, host: PluginHost) -> Deck:
+    """A registered deck with its settings' defaults. Raises GrinningFaceError: an unknown id, or what the deck itself says."""
+    config = validate_config({}, host.decks.get(name).config_schema, source=name)
+    deck: Deck = host.decks.load(name)(config)
+    return deck
+
+
 def _deck_loader(suite: Suite, host: PluginHost) -> Callable[[str], Deck]:
     loaded: dict[str, Deck] = {}
 
@@ -87,10 +94,8 @@ def _deck_loader(suite: Suite, host: PluginHost) -> Callable[[str], Deck]:
         if name not in suite.decks:
             raise UnknownIdError(f"a scene uses the deck {name!r}, which the suite doesn't list", where=suite.source)
         if name not in loaded:
-            spec = host.decks.get(name)
-            deck: Deck = host.decks.load(name)(validate_config({}, spec.config_schema, source=name))
-            check_loaded_deck(deck, suite.decks[name], source=suite.source)
-            loaded[name] = deck
+            loaded[name] = load_deck(name, host)
+            check_loaded_deck(loaded[name], suite.decks[name], source=suite.source)
         return loaded[name]
 
     return load

@@ -9,7 +9,7 @@ from gf_core.errors import MissingDependencyError
 def findings() -> list[Finding]:
     """Whether MuJoCo loads and which OpenGL draws; makes and frees a small context."""
     try:
-        import mujoco
+        from gf_envs.tabletop.bindings import mujoco
     except ImportError as error:
         return [Finding(name="mujoco", ok=False, detail=str(error), fix="pip install 'mujoco>=4,<5'")]
     return [Finding(name="mujoco", ok=True, detail=mujoco.__version__), _opengl()]

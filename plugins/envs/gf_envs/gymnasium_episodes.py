@@ -10,6 +10,7 @@ import numpy as np
 
 from gf_core.contracts import Deck, Episode, SubGoal
 from gf_core.errors import GrinningFaceError, MismatchError, did_you_mean
+from gf_core.evaluation.environment import load_deck
 from gf_core.evaluation.matching import check_decks, check_loaded_deck, check_scenes
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
 from gf_core.plugins import PluginHost, load_plugins
@@ -46,7 +47,7 @@ class Episodes:
     def load_deck(self, name: str) -> Deck:
         """A deck; one that the suite lists has the content that the suite was made with. Raises UnknownIdError, MismatchError."""
         digest = self._host.decks.get(name).sha256
-        deck = _decks[digest] if digest in _decks else self._host.decks.load(name)({})
+        deck = _decks[digest] if digest in _decks else load_deck(name, self._host)
         if digest:
             _decks[digest] = deck
         if name in self.suite.decks:

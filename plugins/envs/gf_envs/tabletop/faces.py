@@ -6,12 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from gf_core.contracts import Deck
 from gf_core.errors import GrinningFaceError
+from gf_envs.tabletop.bindings import mujoco
 
 SIDE = 128
 """Side of a face's texture [px]; a card is about 30 px wide in a 224 px image, and 130 px in the wrist camera's."""

@@ -85,9 +85,11 @@ def make_context(width: int, height: int) -> Context:
                 continue
             _BACKEND = backend
             return context
+    pinned = os.environ.get("MUJOCO_GL", "")
+    chosen = f"MUJOCO_GL={pinned} allows no other backend: unset it, or " if len(backends()) == 1 and pinned else ""
     raise MissingDependencyError(
         "no OpenGL to draw with (" + "; ".join(reasons) + ")",
-        hint=f"on Debian or Ubuntu: {INSTALL['debian']}; on Fedora: {INSTALL['fedora']}; `gf doctor` tells more",
+        hint=f"{chosen}on Debian or Ubuntu: {INSTALL['debian']}; on Fedora: {INSTALL['fedora']}; `gf doctor` tells more",
         code="GF301",
     )
 

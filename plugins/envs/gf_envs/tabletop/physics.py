@@ -6,13 +6,12 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-import mujoco
-import mujoco.batch
 import numpy as np
 
 from gf_core.contracts import Bools, Doubles, Slots
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import kinematics as k
+from gf_envs.tabletop.bindings import mujoco
 from gf_envs.tabletop.judge import State
 from gf_envs.tabletop.model import CARD_PARKED_Z, TIMESTEP, scene_xml
 from gf_envs.tabletop.rotations import apply, transpose

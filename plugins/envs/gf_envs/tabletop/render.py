@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from gf_core.contracts import Deck, Doubles
 from gf_core.errors import GrinningFaceError
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import gl
+from gf_envs.tabletop.bindings import mujoco
 from gf_envs.tabletop.faces import Face, Faces, TexturePool, with_textures
 from gf_envs.tabletop.model import scene_xml
 from gf_envs.tabletop.presets import PRESETS
