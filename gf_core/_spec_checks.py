@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from gf_core.errors import SchemaError, did_you_mean
 from gf_core.registry import KINDS, one_line
-from gf_core.specs import DeckSpec, EnvSpec, FieldSpec, PolicySpec, Spec, SuiteSpec
+from gf_core.specs import DeckSpec, EnvSpec, FieldSpec, PolicyInterface, PolicySpec, Spec, SuiteSpec
 
 CODE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+([-_][a-z0-9]+)*-v(0|[1-9][0-9]*)")
 DATA_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+([-_][a-z0-9]+)*@(0|[1-9][0-9]*)")
@@ -35,6 +35,19 @@ def problems(kind: str, spec: object) -> list[str]:
         found = [*_general_problems(kind, spec), *_kind_problems(spec)]
     name = getattr(spec, "id", None)
     return [one_line(f"{name if isinstance(name, str) else wanted.__name__}: {problem}") for problem in found]
+
+
+def interface_problems(interface: PolicyInterface) -> list[str]:
+    """What is wrong with what a policy says that it needs, whether in its spec or for its settings."""
+    found = list(type_problems(interface, PolicyInterface, ""))
+    if not found:
+        if interface.max_batch < 0:
+            found.append(f"max_batch is {interface.max_batch}, less than 0")
+        if not all(offset <= 0 for offset in interface.observes.history) or min(interface.observes.size) < 1:
+            found.append("observes.history must be 0 or less, and observes.size at least 1")
+        if len(set(interface.observes.cameras)) != len(interface.observes.cameras):
+            found.append("observes.cameras repeats a name")
+    return found
 
 
 def type_problems(value: object, hint: Any, where: str) -> Iterator[str]:
@@ -132,10 +145,7 @@ def _kind_problems(spec: Spec) -> Iterator[str]:
     if isinstance(spec, PolicySpec):
         if spec.interface and not _REFERENCE.fullmatch(spec.interface):
             yield f"interface {one_line(repr(spec.interface), 80)} isn't of the form module:attr"
-        if spec.max_batch < 0:
-            yield f"max_batch is {spec.max_batch}, less than 0"
-        if not all(offset <= 0 for offset in spec.observes.history) or min(spec.observes.size) < 1:
-            yield "observes.history must be 0 or less, and observes.size at least 1"
+        yield from interface_problems(PolicyInterface(observes=spec.observes, action=spec.action, max_batch=spec.max_batch))
     if isinstance(spec, EnvSpec):
         if not spec.control_hz or not all(0 < hz < float("inf") for hz in spec.control_hz):
             yield f"control_hz is {spec.control_hz!r}, not one or more positive numbers"
@@ -144,6 +154,8 @@ def _kind_problems(spec: Spec) -> Iterator[str]:
         for name, values in {"cameras": spec.cameras, "metrics": [m.name for m in spec.metrics]}.items():
             if len(set(values)) != len(values):
                 yield f"{name} repeats a name"
+        if spec.scene_check and not _REFERENCE.fullmatch(spec.scene_check):
+            yield f"scene_check {one_line(repr(spec.scene_check), 80)} isn't of the form module:attr"
         if spec.scene_schema:
             yield from schema_problems(spec.scene_schema, "scene_schema")
 

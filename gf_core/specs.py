@@ -193,6 +193,9 @@ class EnvSpec(Spec):
         privileged: simulator state that only privileged policies receive.
         metrics: what its outcomes report besides success, ending and steps.
         scene_schema: JSON schema (draft 2020-12) of an episode's ``scene``.
+        scene_check: ``"module:attr"`` of ``f(scene) -> list[tuple[path, what]]`` for what the schema can't say; ``path`` is a
+            tuple of keys and indices from the scene's root, ``what`` a sentence. Called with scenes that fit the schema; empty
+            for none.
         replayable: whether driving the recorded controls gives the same states, bit for bit, on the same platform.
     """
 
@@ -204,6 +207,7 @@ class EnvSpec(Spec):
     privileged: tuple[FieldSpec, ...] = ()
     metrics: tuple[MetricSpec, ...] = ()
     scene_schema: Mapping[str, Any] = field(default_factory=dict)
+    scene_check: str = ""
     replayable: bool = False
 
 

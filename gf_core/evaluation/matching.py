@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gf_core._problems import MAX_PROBLEMS, Problem, refuse
 from gf_core.contracts import Deck, Episode
 from gf_core.errors import GrinningFaceError, MismatchError, did_you_mean
+from gf_core.registry import load_object
 from gf_core.specs import ActionSpec, EnvSpec, FieldSpec, PolicyInterface
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
 
 T = TypeVar("T")
+SceneCheck = Callable[[Mapping[str, Any]], Sequence[tuple[tuple[str | int, ...], str]]]
 
 _TOLERANCE = 1e-6
 
@@ -32,14 +34,61 @@ def check_scenes(env: EnvSpec, episodes: Sequence[Episode], *, source: str) -> N
     from gf_core._settings_schema import prepare
 
     validator = prepare(env.scene_schema, source=f"{env.id}'s scene_schema").validator
+    check: SceneCheck = load_object(env, env.scene_check) if env.scene_check else lambda scene: []
     problems: list[Problem] = []
     for number, episode in enumerate(episodes):
         found = document_problems(validator, episode.scene, source=f"{env.id}'s scene_schema")
+        found = found or [Problem(path=tuple(path), what=what) for path, what in check(episode.scene)]
         problems += (dataclasses.replace(p, path=("episodes", number, "scene", *p.path)) for p in found)
         if len(problems) >= MAX_PROBLEMS:
             break
     if problems:
         refuse(problems, source)
+
+
+def check_faces(episodes: Sequence[Episode], decks: Mapping[str, str], load: Callable[[str], Deck], *, source: str) -> None:
+    """Check that the decks have the faces that the scenes name.
+
+    Whatever in a scene has a ``deck`` and an ``item`` is a face, in any environment.
+
+    Args:
+        episodes: the suite's.
+        decks: id to content hash, as the suite lists them.
+        load: id to deck.
+        source: what errors call the suite.
+
+    Raises:
+        SchemaError: listing the faces whose deck the suite doesn't list or whose item the deck doesn't have.
+    """
+    known: dict[str, Collection[str]] = {}
+    problems: list[Problem] = []
+    for number, episode in enumerate(episodes):
+        for path, deck, item in _faces(episode.scene, ("episodes", number, "scene")):
+            if deck not in decks:
+                hint = did_you_mean(deck, decks) or "add it to decks"
+                problems.append(Problem(path=(*path, "deck"), what=f"the suite lists no deck {deck!r}", hint=hint))
+                continue
+            if deck not in known:
+                known[deck] = load(deck).items
+            if item not in known[deck]:
+                hint = did_you_mean(item, known[deck])
+                problems.append(Problem(path=(*path, "item"), what=f"the deck {deck} has no item {item!r}", hint=hint))
+        if len(problems) >= MAX_PROBLEMS:
+            break
+    if problems:
+        refuse(problems, source)
+
+
+def _faces(scene: object, at: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    if isinstance(scene, Mapping):
+        deck, item = scene.get("deck"), scene.get("item")
+        if isinstance(deck, str) and isinstance(item, str):
+            yield at, deck, item
+        for key, value in scene.items():
+            yield from _faces(value, (*at, key))
+    elif isinstance(scene, list | tuple):
+        for index, value in enumerate(scene):
+            yield from _faces(value, (*at, index))
 
 
 def check_decks(decks: Mapping[str, str], host: PluginHost, *, source: str) -> None:
@@ -110,7 +159,8 @@ def check_actions(policy: str, offered: ActionSpec | None, env: str, wanted: Act
 
 def _same(field: str, policy: str, offered: object, env: str, wanted: object) -> None:
     if offered != wanted:
-        raise MismatchError(f"{policy} emits {_plain(offered)} and {env} takes {_plain(wanted)}", where=field)
+        hint = f"`gf show {env} --json` has all of its action"
+        raise MismatchError(f"{policy} emits {_plain(offered)} and {env} takes {_plain(wanted)}", where=field, hint=hint)
 
 
 def _within(side: str, policy: str, offered: FieldSpec, env: str, wanted: FieldSpec) -> None:

@@ -344,7 +344,7 @@ def test_mistakes_in_what_is_played(make, episodes):
     refused(5, "int is not an episode")
     refused({"scene": scene}, "it has no 'instruction'")
     refused({"instruction": "go", "scene": {**scene, "cards": []}}, "/scene/cards")
-    refused({"instruction": "go", "scene": {**scene, "target": 4}}, "target 4 is not one of the 3 cards")
+    refused({"instruction": "go", "scene": {**scene, "target": 4}}, "there is no card 4")
     refused({"instruction": "go", "scene": scene, "horizons": 4}, "did you mean 'horizon'")
     refused({"instruction": "go", "scene": scene, "horizon": True}, "True is not a number of control steps")
     refused({"instruction": 7, "scene": scene}, "neither a text nor a list")

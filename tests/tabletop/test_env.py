@@ -107,9 +107,52 @@ def test_an_image_that_cannot_be_drawn_is_refused(
         env.observe(slot, wanted)
 
 
-def test_a_target_that_is_no_card_is_refused(make_env: MakeEnv, make_episode: MakeEpisode) -> None:
-    with pytest.raises(ValueError, match="target 5"):
-        make_env().reset(np.zeros(1, np.int32), [make_episode(target=5)])
+@pytest.mark.parametrize(("arguments", "words"), [
+    ({"target": 5}, "no card 5"), ({"cube": (0.0, 0.01, 0.0)}, "on or beside card 1"), ({"cube": (-0.45, 0.0, 0.0)}, "pedestal"),
+    ({"cube": (-0.098, 0.0, 0.0)}, "on or beside card 1"),
+    ({"cards": (("u1f47b", 0.0, 0.2), ("u1f4aa", 0.05, 0.1))}, "overlaps card 0"),
+    ({"cards": (("u1f47b", -0.5, 0.0), ("u1f4aa", 0.0, 0.0))}, "pedestal"),
+])  # fmt: skip
+def test_a_scene_that_contradicts_itself_is_refused(
+    make_env: MakeEnv, make_episode: MakeEpisode, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(GrinningFaceError, match=words):
+        make_env().reset(np.zeros(1, np.int32), [make_episode(**{"target": 0, **arguments})])
+
+
+def test_a_diverged_simulation_ends_its_own_episode_only(make_env: MakeEnv, several: Several) -> None:
+    env, slots = make_env(slots=2), np.arange(2, dtype=np.int32)
+    env.reset(slots, several(2))
+    env._physics._qvel[0, 8] = 1e11
+    assert env.step(slots, np.zeros((2, 7), np.float32)).done.tolist() == [True, False]
+    assert [outcome.ending for outcome in env.outcome(slots)] == ["unstable", "horizon"]
+    env.reset(slots[:1], several(1))
+    assert not env.step(slots, np.zeros((2, 7), np.float32)).done.any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 4.0])
+def test_controls_that_no_action_gives_are_refused(make_env: MakeEnv, several: Several, value: float) -> None:
+    env, slot = make_env(), np.zeros(1, np.int32)
+    env.reset(slot, several(1))
+    controls = np.array([[0, 0, 0, 0, np.pi / 2, 0, 0.037]])
+    controls[0, 2] = value
+    with pytest.raises(ValueError, match="controls"):
+        env.step_controls(slot, controls)
+
+
+def test_an_action_after_replayed_controls_starts_where_they_ended(make_env: MakeEnv, several: Several) -> None:
+    env, slot = make_env(), np.zeros(1, np.int32)
+    env.reset(slot, several(1))
+    moved = np.array([[0.1, 0.05, -0.05, 0.0, 1.5, 0.0, 0.037]])
+    env.step_controls(slot, moved)
+    still = env.step(slot, np.array([[0, 0, 0, 0, 0, 0, 1]], np.float32)).controls
+    np.testing.assert_allclose(still[:, :6], moved[:, :6], atol=2e-6)
+
+
+def test_what_any_part_of_the_arm_touches_is_not_let_go(make_env: MakeEnv) -> None:
+    model = make_env()._physics.model
+    arm_touch = model.sensor("arm_touch")
+    assert model.body(arm_touch.objid[0]).name == "shoulder"
 
 
 def test_one_to_six_cards(make_env: MakeEnv, make_episode: MakeEpisode, roll_out: RollOut) -> None:

@@ -28,8 +28,7 @@ from gf_envs.tabletop.spec import TABLETOP, action_spec
 
 REACH = 1.0
 """The tool doesn't get further than this from its base along any axis [m]: outstretched, the links measure 0.79 m."""
-OPENING = (-1.0, 2.0)
-"""Fingers that hit the table can be pushed beyond their stops; -0.32 to 1.29 was seen with actions at their bounds."""
+OPENING = (0.0, 1.0)
 LONGEST_INSTRUCTION = 256
 PRINTABLE = frozenset(map(chr, range(32, 127)))
 

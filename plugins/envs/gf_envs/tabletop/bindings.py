@@ -22,4 +22,9 @@ except Exception:
         os.environ["MUJOCO_GL"] = _wanted
 import mujoco.batch  # noqa: E402
 
+# A diverged simulation is an episode's ending here (gf_envs.tabletop.judge), not a reason for a file in the working directory.
+_log = mujoco.MjLogConfig.get()
+_log.logto_file = False
+_log.set()
+
 __all__ = ["mujoco"]

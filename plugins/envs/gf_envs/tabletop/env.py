@@ -44,7 +44,7 @@ class TabletopEnv:
         self._episodes: list[Episode | None] = [None] * context.slots
 
     def reset(self, slots: Slots, episodes: Sequence[Episode]) -> None:
-        """Lay out these episodes in these slots. Raises ValueError for a scene that contradicts itself."""
+        """Lay out these episodes in these slots. Raises GrinningFaceError for a scene that contradicts itself."""
         scenes = [parse_scene(episode.scene) for episode in episodes]
         for slot, scene, episode in zip(slots, scenes, episodes, strict=True):
             self._scenes[slot], self._episodes[slot] = scene, episode
@@ -65,10 +65,20 @@ class TabletopEnv:
     def step(self, slots: Slots, actions: Floats) -> StepResult:
         """One control step with actions ``(n, 7)``. Raises ValueError on an action that isn't finite."""
         controls, clipped = self._controller.controls(slots, actions)
-        return StepResult(done=self.step_controls(slots, controls), controls=controls, clipped=clipped)
+        return StepResult(done=self._play(slots, controls), controls=controls, clipped=clipped)
 
     def step_controls(self, slots: Slots, controls: Doubles) -> Bools:
-        """One control step with recorded controls ``(n, 7)``; returns done."""
+        """One control step with recorded controls ``(n, 7)``; returns done.
+
+        Raises:
+            ValueError: on controls that no action gives: not finite, or beyond what the joints are commanded to.
+        """
+        done = self._play(slots, controls)
+        # An action that follows is relative to what was commanded here.
+        self._controller.reset(slots, controls[:, :6])
+        return done
+
+    def _play(self, slots: Slots, controls: Doubles) -> Bools:
         self._physics.step(slots, controls)
         return self._judge.watch(slots, self._physics.state(slots))
 
@@ -77,7 +87,7 @@ class TabletopEnv:
         return [self._judge.outcome(int(slot), self._physics.state_hash(int(slot))) for slot in slots]
 
     def state_hash(self, slots: Slots) -> list[str]:
-        """Hex SHA-256 of each slot's simulation state."""
+        """Hex SHA-256 of each slot's physics: positions, velocities, controls, solver warm start, cards."""
         return [self._physics.state_hash(int(slot)) for slot in slots]
 
     def provenance(self) -> dict[str, str]:

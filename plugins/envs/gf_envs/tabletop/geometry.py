@@ -11,6 +11,9 @@ import math
 BASE_POSITION = (-0.45, 0.0, 0.10)
 """Origin of the robot's base frame in the world; the axes are parallel."""
 
+PEDESTAL_HALF_SIZE = 0.09
+"""The base stands on a square block of our own making; the publication has none [m]."""
+
 START_JOINTS = (0.0, 0.0, 0.0, 0.0, math.pi / 2, 0.0)
 FINGER_OPEN, FINGER_CLOSED = 0.037, 0.015
 

@@ -37,7 +37,8 @@ class State:
         cube_speed, cube_spin: ``(n,)`` [m/s], [rad/s].
         joint_speed: ``(n,)`` fastest arm joint [rad/s].
         held: ``(n,)`` both pads touch the cube.
-        touched: ``(n,)`` any part of the hand touches the cube.
+        touched: ``(n,)`` any part of the arm touches the cube.
+        unstable: ``(n,)`` the simulation diverged; its state means nothing any more.
         cube_in_tool: ``(n, 3)`` cube centre in the tool frame [m].
     """
 
@@ -47,6 +48,7 @@ class State:
     joint_speed: Doubles
     held: Bools
     touched: Bools
+    unstable: Bools
     cube_in_tool: Doubles
 
 
@@ -54,7 +56,8 @@ class Judge:
     """Per-slot memory of an episode and its outcome. ``-1`` stands for "none" in the index arrays."""
 
     def __init__(self, slots: int, control_hz: float) -> None:
-        self._settle_steps = math.ceil(SETTLE_SECONDS * control_hz)
+        # n observations span n - 1 control steps.
+        self._settle_steps = math.ceil(SETTLE_SECONDS * control_hz) + 1
         self._scenes: list[Scene | None] = [None] * slots
         self._horizon = np.zeros(slots, np.int64)
         self._cards: Doubles = np.full((slots, g.MAX_CARDS, 2), np.inf)
@@ -68,6 +71,8 @@ class Judge:
         self._intended = np.full(slots, -1)
         self._approach: Doubles = np.full(slots, np.inf)
         self._carrying = np.zeros(slots, bool)
+        self._released = np.zeros(slots, bool)
+        self._unstable = np.zeros(slots, bool)
         self._grip: Doubles = np.zeros((slots, 3))
         self._slip: Doubles = np.zeros(slots)
         self._paper_ever = np.zeros(slots, bool)
@@ -84,7 +89,7 @@ class Judge:
             self._paper_rule[slot] = scene.success_rule == "paper"
         for counter in (self.steps, self._settled):
             counter[slots] = 0
-        for flag in (self.done, self._carrying, self._paper_ever, self._success):
+        for flag in (self.done, self._carrying, self._released, self._unstable, self._paper_ever, self._success):
             flag[slots] = False
         for index in (self._settled_card, self._chosen, self._intended):
             index[slots] = -1
@@ -97,44 +102,46 @@ class Judge:
         offset = state.cube_position[:, None, :2] - self._cards[slots]
         distance = np.sqrt(offset[:, :, 0] ** 2 + offset[:, :, 1] ** 2)
         self._watch_carrying(slots, state, distance)
-        placed_on = self._watch_settling(slots, state, offset)
-        newly = (placed_on >= 0) & (self._chosen[slots] < 0)
-        self._chosen[slots] = np.where(newly, placed_on, self._chosen[slots])
+        settled_on = self._watch_settling(slots, state, offset, distance)
 
-        paper = self._paper(slots, state)
-        self._paper_ever[slots] |= paper
         by_paper = self._paper_rule[slots]
-        # The paper's rule may hold before the cube has settled: what it rests on then is the first choice.
-        resting = self._resting_on(state, offset)
-        self._chosen[slots] = np.where(by_paper & paper & (self._chosen[slots] < 0), resting, self._chosen[slots])
-        on_target = (self._chosen[slots] >= 0) & (self._chosen[slots] == self._target[slots])
-        self._success[slots] = np.where(by_paper, paper, on_target)
-        over = np.where(by_paper, paper, self._chosen[slots] >= 0)
+        meets_paper = self._meets_paper(state, distance)
+        target = self._target[slots]
+        paper = (target >= 0) & meets_paper[np.arange(len(slots)), np.maximum(target, 0)]
+        self._paper_ever[slots] |= paper
+        # The first card that meets the episode's rule is the choice, target or not; asked of the target alone, a policy that sets
+        # the cube down on card after card would be right by the rule's own doing.
+        nearest = distance.argmin(axis=1)
+        candidate = np.where(by_paper, np.where(meets_paper.any(axis=1), nearest, -1), settled_on)
+        self._chosen[slots] = np.where(self._chosen[slots] < 0, candidate, self._chosen[slots])
+        on_target = (self._chosen[slots] >= 0) & (self._chosen[slots] == target)
+        self._unstable[slots] |= state.unstable
+        self._success[slots] = np.where(by_paper, paper, on_target) & ~self._unstable[slots]
+        over = np.where(by_paper, paper, self._chosen[slots] >= 0) | self._unstable[slots]
         self.done[slots] = over | (self.steps[slots] >= self._horizon[slots])
         return self.done[slots].copy()
 
     def _watch_carrying(self, slots: Slots, state: State, distance: Doubles) -> None:
         """Follow the grip: what it slips, which card it comes nearest to, and where it lets go."""
-        was = self._carrying[slots]
-        now = state.held & (was | (state.cube_position[:, 2] > LIFT_HEIGHT))
-        begins, ends = now & ~was, was & ~state.touched
-        # Fingers that open lose contact one after the other; until both have, it is neither carried nor released.
-        now |= was & state.touched
+        was, high = self._carrying[slots], state.cube_position[:, 2] > LIFT_HEIGHT
+        now = state.held & (was | high)
+        begins, ends = now & ~was, was & ~now
         self._grip[slots] = np.where(begins[:, None], state.cube_in_tool, self._grip[slots])
         drift = state.cube_in_tool - self._grip[slots]
         slip = np.sqrt(drift[:, 0] ** 2 + drift[:, 1] ** 2 + drift[:, 2] ** 2)
-        in_air = now & state.held & (state.cube_position[:, 2] > LIFT_HEIGHT)
-        self._slip[slots] = np.where(in_air, np.maximum(self._slip[slots], slip), self._slip[slots])
+        self._slip[slots] = np.where(now & high, np.maximum(self._slip[slots], slip), self._slip[slots])
 
+        # A release says more than any approach, and the last one most; after the choice nothing is intended any more.
+        undecided = self._chosen[slots] < 0
         nearest, closest = distance.argmin(axis=1), distance.min(axis=1)
-        self._approach[slots] = np.where(begins, np.inf, self._approach[slots])
-        nearer = now & (closest < self._approach[slots])
+        nearer = now & high & undecided & ~self._released[slots] & (closest < self._approach[slots])
         self._approach[slots] = np.where(nearer, closest, self._approach[slots])
-        self._intended[slots] = np.where(nearer | ends, nearest, self._intended[slots])
+        self._intended[slots] = np.where(nearer | (ends & undecided), nearest, self._intended[slots])
+        self._released[slots] |= ends
         self._carrying[slots] = now
 
-    def _resting_on(self, state: State, offset: Doubles) -> Indices:
-        """Card that the released cube rests on at this moment, or -1."""
+    def _watch_settling(self, slots: Slots, state: State, offset: Doubles, distance: Doubles) -> Indices:
+        """Card that the released cube has rested on for SETTLE_SECONDS, or -1."""
         inside = np.asarray((np.abs(offset) <= g.CARD_HALF_SIZE).all(axis=2))
         rests = (
             (np.abs(state.cube_position[:, 2] - REST_HEIGHT) < REST_TOLERANCE)
@@ -142,25 +149,18 @@ class Judge:
             & (state.cube_spin < REST_SPIN)
             & ~state.touched
         )
-        return np.where(rests & inside.any(axis=1), inside.argmax(axis=1), -1)
-
-    def _watch_settling(self, slots: Slots, state: State, offset: Doubles) -> Indices:
-        """Card that the cube has rested on for SETTLE_SECONDS, or -1."""
-        card = self._resting_on(state, offset)
+        card = np.where(rests & inside.any(axis=1), np.where(inside, distance, np.inf).argmin(axis=1), -1)
         same = (card >= 0) & (card == self._settled_card[slots])
         self._settled[slots] = np.where(card >= 0, np.where(same, self._settled[slots] + 1, 1), 0)
         self._settled_card[slots] = card
         return np.where(self._settled[slots] >= self._settle_steps, card, -1)
 
-    def _paper(self, slots: Slots, state: State) -> Bools:
-        """The released benchmark's rule: near the target card, not grasped, arm still."""
-        target = self._target[slots]
-        goal = self._cards[slots, np.maximum(target, 0)]
-        dx, dy = (state.cube_position[:, i] - goal[:, i] for i in (0, 1))
+    def _meets_paper(self, state: State, distance: Doubles) -> Bools:
+        """``(n, MAX_CARDS)``: the released benchmark's rule, asked of every card: cube near it, not grasped, arm still."""
         dz = state.cube_position[:, 2] - g.CARD_THICKNESS / 2
-        near = np.sqrt(dx**2 + dy**2 + dz**2) <= g.PAPER_RADIUS
-        holds: Bools = (target >= 0) & near & ~state.held & (state.joint_speed < ARM_STILL)
-        return holds
+        near = np.sqrt(distance**2 + dz[:, None] ** 2) <= g.PAPER_RADIUS
+        meets: Bools = near & (~state.held & (state.joint_speed < ARM_STILL))[:, None]
+        return meets
 
     def outcome(self, slot: int, state_sha256: str) -> Outcome:
         """The outcome of one slot."""
@@ -171,7 +171,7 @@ class Judge:
         placed = chosen is not None and scene.success_rule == "card"
         return Outcome(
             success=success,
-            ending="success" if success else "placed" if placed else "horizon",
+            ending="success" if success else "unstable" if self._unstable[slot] else "placed" if placed else "horizon",
             steps=int(self.steps[slot]),
             metrics={
                 "executed": chosen is not None,

@@ -3,8 +3,8 @@
 Physics settings were chosen by experiment (docs/protocol.md): a control step is a whole number of 5 ms timesteps; elliptic
 friction cones with impratio 10 and three no-slip iterations keep the cube from creeping in the grip; the Euler integrator because
 implicitfast changes velocities after the contacts are solved, which made a cube slip 4 mm where it now slips under 1; the fingers
-are coupled by an equality constraint as they are by the real gripper's gear. Link masses are those of the manufacturer's
-description.
+are coupled by an equality constraint as they are by the real gripper's gear, and stiff at their stops. Link masses are those of
+the manufacturer's description.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def scene_xml() -> str:
   </asset>
   <default>
     <geom solref="0.01 1" condim="3" friction="0.8 0.005 0.0001"/>
-    <joint armature="0.1" damping="0"/>
+    <joint armature="0.1" damping="0" solreflimit="0.01 1" solimplimit="0.99 0.999 0.001"/>
     <default class="pad">
       <geom type="box" condim="4" friction="1.5 0.02 0.0001" priority="1" material="motor" {_ARM}/>
     </default>
@@ -81,7 +81,7 @@ def scene_xml() -> str:
     <exclude body1="base" body2="shoulder"/>
   </contact>
   <equality>
-    <joint joint1="left_finger" joint2="right_finger" polycoef="0 1 0 0 0" solref="0.005 1"/>
+    <joint joint1="left_finger" joint2="right_finger" polycoef="0 1 0 0 0" solref="0.01 1" solimp="0.99 0.999 0.001"/>
   </equality>
   <actuator>
     {_servos()}
@@ -91,7 +91,7 @@ def scene_xml() -> str:
   <sensor>
     <contact name="left_touch" geom1="left_pad" geom2="cube" num="1" data="found"/>
     <contact name="right_touch" geom1="right_pad" geom2="cube" num="1" data="found"/>
-    <contact name="hand_touch" subtree1="gripper" geom2="cube" num="1" data="found"/>
+    <contact name="arm_touch" subtree1="shoulder" geom2="cube" num="1" data="found"/>
   </sensor>
 </mujoco>"""
 
@@ -131,9 +131,10 @@ def _finger(side: str, sign: int) -> str:
 
 
 def _robot() -> str:
-    base_z = g.BASE_POSITION[2]
+    x, _, base_z = g.BASE_POSITION
+    side = g.PEDESTAL_HALF_SIZE
     return f"""
-    <geom name="pedestal" type="box" pos="{g.BASE_POSITION[0]} 0 {base_z / 2}" size="0.09 0.09 {base_z / 2}" material="pedestal"
+    <geom name="pedestal" type="box" pos="{x} 0 {base_z / 2}" size="{side} {side} {base_z / 2}" material="pedestal"
       {_WORLD}/>
     <body name="base" pos="{_vec(g.BASE_POSITION)}" gravcomp="1">
       <geom type="box" pos="-0.03 0 0.02" size="0.085 0.06 0.02" material="motor" {_SHOW}/>

@@ -67,6 +67,9 @@ class Physics:
 
         The real arm's servos interpolate likewise; a staircase would jerk the wrist at several g and shake the cube loose.
         """
+        low, high = self.model.actuator_ctrlrange.T
+        if not ((controls >= low - 1e-6) & (controls <= high + 1e-6)).all():
+            raise ValueError("controls are not finite, or beyond the joints' limits")
         start = self._ctrl[slots][:, None]
         ramp = start + (controls[:, None] - start) * self._fractions
         self._batch.rollout(self._substeps, ramp, int(mujoco.mjtState.mjSTATE_CTRL), record=(), ids=slots)
@@ -85,6 +88,8 @@ class Physics:
             joint_speed=np.abs(velocity[:, _ARM]).max(axis=1),
             held=touch[:, 0] & touch[:, 1],
             touched=np.any(touch, axis=1),
+            # MuJoCo resets a diverged simulation by itself and only counts a warning.
+            unstable=np.any(self._batch.warning[slots, :, 1] > 0, axis=1),
             cube_in_tool=apply(transpose(matrix), self._cube_position[slots] - self._tool_position[slots]),
         )
 
@@ -95,6 +100,8 @@ class Physics:
     def opening(self, slots: Slots) -> Doubles:
         """Gripper opening ``(n,)``, 0 closed to 1 open."""
         opening: Doubles = (self.qpos[slots, 6] - g.FINGER_CLOSED) / (g.FINGER_OPEN - g.FINGER_CLOSED)
+        # Rammed against something, a simulated finger gives way beyond its stop, where a real one can't go.
+        np.minimum(np.maximum(opening, 0.0, out=opening), 1.0, out=opening)
         return opening
 
     def tool(self, slots: Slots) -> tuple[Doubles, Doubles]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gf_core.errors import GrinningFaceError
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop.presets import PRESETS
 
@@ -97,11 +98,37 @@ def parse_scene(scene: Mapping[str, Any]) -> Scene:
     """Read a scene that fits SCENE_SCHEMA.
 
     Raises:
-        ValueError: where the target is not one of the cards.
+        GrinningFaceError: where it contradicts itself (see :func:`contradictions`).
     """
+    for path, what in contradictions(scene):
+        raise GrinningFaceError(what, where="scene/" + "/".join(map(str, path)))
     cards = tuple(Card(c["deck"], c["item"], float(c["x"]), float(c["y"])) for c in scene["cards"])
-    target = scene["target"]
-    if target is not None and target >= len(cards):
-        raise ValueError(f"target {target} is not one of the {len(cards)} cards")
     cube = scene["cube"]
-    return Scene(cards, target, (float(cube["x"]), float(cube["y"]), float(cube["yaw"])), scene["success_rule"], scene["render"])
+    pose = (float(cube["x"]), float(cube["y"]), float(cube["yaw"]))
+    return Scene(cards, scene["target"], pose, scene["success_rule"], scene["render"])
+
+
+def contradictions(scene: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
+    """What a schema can't say: paths and sentences about a target that is no card, things that overlap, and a cube that starts
+    where a success rule already holds."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    cards, target, cube = scene["cards"], scene["target"], scene["cube"]
+    if target is not None and target >= len(cards):
+        found.append((("target",), f"there is no card {target}; they are numbered from 0 to {len(cards) - 1}"))
+    size = 2 * g.CARD_HALF_SIZE
+    for i, card in enumerate(cards):
+        for j, other in enumerate(cards[:i]):
+            if abs(card["x"] - other["x"]) < size and abs(card["y"] - other["y"]) < size:
+                found.append((("cards", i), f"it overlaps card {j}"))
+        if math.hypot(cube["x"] - card["x"], cube["y"] - card["y"]) <= g.PAPER_RADIUS:
+            found.append((("cube",), f"it lies on or beside card {i}, where it counts as placed"))
+        if _in_pedestal(card["x"], card["y"], g.CARD_HALF_SIZE):
+            found.append((("cards", i), "it lies under the robot's pedestal"))
+    if _in_pedestal(cube["x"], cube["y"], math.sqrt(2) * g.CUBE_HALF_SIZE):
+        found.append((("cube",), "it lies inside the robot's pedestal"))
+    return found
+
+
+def _in_pedestal(x: float, y: float, margin: float) -> bool:
+    base_x, base_y, _ = g.BASE_POSITION
+    return abs(x - base_x) < g.PEDESTAL_HALF_SIZE + margin and abs(y - base_y) < g.PEDESTAL_HALF_SIZE + margin

@@ -102,5 +102,6 @@ TABLETOP = EnvSpec(
     privileged=PRIVILEGED,
     metrics=METRICS,
     scene_schema=SCENE_SCHEMA,
+    scene_check="gf_envs.tabletop.scene:contradictions",
     replayable=True,
 )
