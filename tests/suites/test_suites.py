@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import scipy.stats
 
 from gf_core._spec_checks import problems as spec_problems
 from gf_core.canonical import content_hash
@@ -19,6 +22,7 @@ from gf_envs.decks import EMOJI_NOTO, deck_specs
 from gf_envs.suites import controls, file_name, generate, suite_specs
 from gf_envs.suites.episodes import emojis, split_items
 from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop.judge import REST_HEIGHT
 from gf_envs.tabletop.scene import SCENE_SCHEMA, parse_scene
 from gf_envs.tabletop.spec import TABLETOP
 
@@ -124,6 +128,10 @@ def test_every_scene_is_the_published_one(suite: str) -> None:
         assert -0.23 <= scene["cube"]["x"] <= -0.13
         assert abs(scene["cube"]["y"]) <= 0.05
         assert scene["cube"]["yaw"] == 0
+        cube = (scene["cube"]["x"], scene["cube"]["y"])
+        assert all(math.dist(cube, (card["x"], card["y"])) > 0.07 * math.sqrt(2) for card in scene["cards"])
+        # each in its square: apart in y by a card's width at least
+        assert all(one["y"] - other["y"] > 0.14 for one, other in pairwise(scene["cards"]))
         assert scene["success_rule"] == ("paper" if suite == "gf/paper@1" else "card")
         assert factors["combination"] == "+".join(sorted(items(episode)))
         assert factors["hard"] == ("hard" in emojis()[episode["cluster"]].tags)
@@ -142,8 +150,10 @@ def test_cards_and_instruction_come_from_the_split_and_targets_are_balanced(suit
         assert is_balanced([episode["scene"]["target"] for episode in split(suite, name)])
         targets = Counter(episode["cluster"] for episode in split(suite, name))
         assert len(set(targets.values())) == 1
-        sets = [combination(episode) for episode in split(suite, name)]
-        assert len(sets) == len(set(sets))
+        shown = [(combination(episode), episode["cluster"]) for episode in split(suite, name)]
+        assert len(shown) == len(set(shown))
+        if name not in ("demos", "id"):
+            assert len({some for some, _ in shown}) == len(shown)
 
 
 @pytest.mark.parametrize("suite", ["gf/smoke@1", "gf/quick@1", "gf/paper@1", "gf/dev@1"])
@@ -157,7 +167,10 @@ def test_no_preference_for_an_emoji_beats_chance(suite: str) -> None:
     for name in EPISODES[suite]:
         shown = Counter(item for episode in split(suite, name) for item in items(episode))
         right = Counter(episode["cluster"] for episode in split(suite, name))
-        assert all(shown[item] == K * right[item] for item in shown)
+        uneven = {item: shown[item] - K * right[item] for item in shown if shown[item] != K * right[item]}
+        # 100 isn't a multiple of three: in demos and id one set is shown with fewer than all of its cards as target.
+        assert len(uneven) <= (K if name in ("demos", "id") else 0)
+        assert all(abs(difference) < K for difference in uneven.values())
         assert set(shown) == set(split_items(POOLS.get(name, name)))
 
 
@@ -166,16 +179,78 @@ def test_no_val_or_rest_emoji_is_demonstrated() -> None:
     assert shown == set(split_items("train"))
 
 
+@cache
+def demonstrated() -> dict[frozenset[str], list[str]]:
+    """The targets that each combination is demonstrated with."""
+    targets = defaultdict(list)
+    for demo in split("gf/demos@1", "demos"):
+        targets[combination(demo)].append(demo["cluster"])
+    return targets
+
+
+def test_each_combination_is_demonstrated_with_each_card_as_target_in_another_layout() -> None:
+    assert Counter(len(targets) for targets in demonstrated().values()) == {K: 166, 2: 1}
+    assert all(len(targets) == len(set(targets)) for targets in demonstrated().values())
+    assert Counter(target for targets in demonstrated().values() for target in targets) == dict.fromkeys(split_items("train"), 5)
+    assert len({poses(demo) for demo in split("gf/demos@1", "demos")}) == 500
+
+
+def predictions(episode: Episode) -> dict[str, list[float]]:
+    """What language-blind statistics of the demonstrations say for each card of an episode; the highest score is chosen."""
+    found, layout = demonstrated_counts(), items(episode)
+    others = {item: [other for other in layout if other != item] for item in layout}
+    return {
+        "set": [float(item in demonstrated().get(combination(episode), ())) for item in layout],
+        "pair": [sum(found[item, o] - found[o, item] for o in others[item]) for item in layout],
+        "position": [
+            found[item, "target", place] - found[item, "distractor", place] / (K - 1) for place, item in enumerate(layout)
+        ],
+    }
+
+
+@cache
+def demonstrated_counts() -> Counter[tuple[object, ...]]:
+    """How often each item was the target beside each other one, and what it was at each position."""
+    counts: Counter[tuple[object, ...]] = Counter()
+    for demo in split("gf/demos@1", "demos"):
+        for place, item in enumerate(items(demo)):
+            counts[item, "target" if item == demo["cluster"] else "distractor", place] += 1
+            if item != demo["cluster"]:
+                counts[demo["cluster"], item] += 1
+    return counts
+
+
+@pytest.mark.parametrize("suite", ["gf/quick@1", "gf/paper@1", "gf/standard@1"])
+@pytest.mark.parametrize("name", ["id", "train", "val"])
+def test_what_lies_on_the_table_doesnt_tell_the_target(suite: str, name: str) -> None:
+    episodes = split(suite, name)
+    right: dict[str, float] = defaultdict(float)
+    for episode in episodes:
+        for statistic, scores in predictions(episode).items():
+            best = [place for place, score in enumerate(scores) if score == max(scores)]
+            right[statistic] += (episode["scene"]["target"] in best) / len(best)
+    for statistic, hits in right.items():
+        assert scipy.stats.binomtest(round(hits), len(episodes), 1 / K).pvalue > 0.01, (statistic, hits)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_label_on_a_table_contains_another(suite: str) -> None:
+    for episode in document(suite)["episodes"]:
+        shown = {*items(episode), episode["cluster"]}  # an absent emoji is named, too
+        for names in ([emojis()[item].label for item in shown], [emojis()[item].names["cldr"] for item in shown]):
+            assert not any(one.lower() in other.lower() for one, other in permutations(names, 2)), episode["id"]
+
+
 @pytest.mark.parametrize("suite", ["gf/smoke@1", "gf/quick@1", "gf/paper@1", "gf/standard@1"])
 def test_id_repeats_demonstrated_combinations_with_their_target_in_new_layouts_and_train_does_not(suite: str) -> None:
     demos = {episode["id"]: episode for episode in document("gf/demos@1")["episodes"]}
-    demonstrated = {combination(demo) for demo in demos.values()}
     for episode in split(suite, "id"):
+        assert len(demonstrated()[combination(episode)]) == K
         demo = demos[episode["factors"]["demo"]]
         assert (combination(episode), episode["cluster"]) == (combination(demo), demo["cluster"])
         assert poses(episode) != poses(demo)
     for episode in split(suite, "train"):
-        assert combination(episode) not in demonstrated
+        assert combination(episode) not in demonstrated()
         assert episode["factors"]["demo"] is None
 
 
@@ -193,6 +268,28 @@ def test_standard_is_paired_across_splits_and_balanced_for_each_target() -> None
         assert all(len(some) == 4 and is_balanced(some) for some in positions.values())
     every = [poses(episode) for episode in by_split["val"].values()]
     assert len(set(every)) == 400
+
+
+def test_the_positions_of_a_target_follow_no_fixed_order() -> None:
+    by_target: dict[str, list[int]] = defaultdict(list)
+    for episode in split("gf/standard@1", "val"):
+        by_target[episode["cluster"]].append(episode["scene"]["target"])
+    orders = Counter(tuple(positions[:K]) for positions in by_target.values())
+    assert len(orders) == 6
+    assert min(orders.values()) >= 16
+    assert len({(positions[0], positions[K]) for positions in by_target.values()}) == K * K
+
+
+def test_the_published_rule_is_met_without_reading_as_often_as_the_paper_suite_says() -> None:
+    assert "in more than half of the episodes with one placement" in document("gf/paper@1")["description"]
+    height = REST_HEIGHT - g.CARD_THICKNESS / 2  # of the cube over a card's centre, where it lies on one
+    reach = math.sqrt(g.PAPER_RADIUS**2 - height**2)
+    right = 0.0
+    for episode in document("gf/paper@1")["episodes"]:
+        cards = [(card["x"], card["y"]) for card in episode["scene"]["cards"]]
+        both = any(math.dist(one, other) <= 2 * reach for one, other in pairwise(cards))
+        right += (2 if both else 1) / K
+    assert 0.5 < right / 300 < 0.6
 
 
 def test_dev_shows_each_target_once_at_each_position() -> None:

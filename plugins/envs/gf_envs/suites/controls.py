@@ -2,7 +2,8 @@
 
 - ``blank``: no instruction; ``nonsense``: the published wording with an invented word for the label. The scene keeps its target,
   which nobody was told: recognition must be 1/K.
-- ``absent``: the label of a val emoji that isn't on the table. The scene has no target; what is chosen shows habits.
+- ``absent``: the label of a val emoji that isn't on the table, and that no label on the table contains or is contained in. The
+  scene has no target; what is chosen shows habits.
 - ``counterfactual``: each card of a scene instructed in turn, for the first two layouts of each target: 200 scenes × K. From the
   K episodes of a scene follow consistency (all K right), the switch rate (does the choice change with the instruction) and
   position bias. The instruction that the standard suite gives is among them, so that this suite stands alone.
@@ -15,8 +16,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+from gf_envs.suites.combinations import goes_with
 from gf_envs.suites.design import Draws, K
-from gf_envs.suites.episodes import JsonObject, episode_of, instruction, split_items
+from gf_envs.suites.episodes import JsonObject, ambiguous_pairs, episode_of, instruction, split_items
 from gf_envs.tabletop import geometry as g
 
 COUNTERFACTUAL_LAYERS = 2
@@ -62,12 +64,13 @@ def nonsense(standard_val: Sequence[JsonObject], draws: Draws) -> list[JsonObjec
 
 def absent(standard_val: Sequence[JsonObject], targets: Sequence[str], draws: Draws) -> list[JsonObject]:
     """Each val emoji is the absent one once a layer, so that every label is instructed as often as in the standard suite."""
+    ambiguous = ambiguous_pairs(targets)
     episodes = []
     for start in range(0, len(standard_val), len(targets)):
         layer = standard_val[start : start + len(targets)]
         present = [{card["item"] for card in standard["scene"]["cards"]} for standard in layer]
         items = draws.permutation(targets)
-        while any(item in cards for item, cards in zip(items, present, strict=True)):
+        while not all(goes_with(item, cards, ambiguous) for item, cards in zip(items, present, strict=True)):
             items = draws.permutation(targets)
         for standard, item in zip(layer, items, strict=True):
             scene = copy.deepcopy(standard["scene"]) | {"target": None}

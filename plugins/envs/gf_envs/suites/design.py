@@ -1,14 +1,13 @@
-"""The design of experiments behind the suites: balanced targets, positions and distractors, and layouts on the table.
+"""Random draws that never change, and where things lie on the table.
 
-Balance is exact, so that no habit beats chance: within a layer every emoji is the target once and a distractor K - 1 times,
-and over a split the target lies equally often (to within one episode) at each of the K positions. A policy that prefers an
-emoji or a position is therefore right in 1/K of the episodes.
+Over a split the target lies equally often (to within one episode) at each of the K positions, so that a policy that prefers a
+position is right in 1/K of the episodes.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,11 +21,6 @@ K = len(g.CARD_Y)
 
 DECIMALS = 4
 """Positions are written to 0.1 mm, far below what a camera or a robot resolves."""
-
-MAX_ATTEMPTS = 10_000
-
-Combination = tuple[str, ...]
-"""K item ids: the target first, then its distractors."""
 
 
 class Draws:
@@ -72,58 +66,28 @@ class Layout:
 
 
 def draw_layout(draws: Draws, target_position: int) -> Layout:
-    """A layout with the published jitter, drawn uniformly."""
+    """A layout with the published jitter, which keeps the cube clear of the cards."""
     cards = tuple((draws.around(g.CARD_X, g.CARD_JITTER), draws.around(y, g.CARD_JITTER)) for y in g.CARD_Y)
-    cube = (draws.around(g.CUBE_X, g.CUBE_JITTER), draws.around(g.CUBE_Y, g.CUBE_JITTER))
-    return Layout(cards, cube, target_position)
+    return Layout(cards, (draws.around(g.CUBE_X, g.CUBE_JITTER), draws.around(g.CUBE_Y, g.CUBE_JITTER)), target_position)
+
+
+def draw_positions(draws: Draws, targets: int, layers: int, shift: int = 0) -> list[list[int]]:
+    """``layers`` lists with the position of each of ``targets`` targets.
+
+    Balanced in each layer, over all layers and for each target. Where their number isn't a multiple of K, the positions that
+    get one more begin at ``shift``. In each K layers a target goes once round all positions, from a drawn one in a drawn
+    direction; of the targets that begin at a position, equally many go either way, which keeps every layer balanced.
+    """
+    positions: list[list[int]] = []
+    while len(positions) < layers:
+        first = draws.permutation((shift + target) % K for target in range(targets))
+        backward = targets // K // 2
+        directions = [draws.permutation([-1] * backward + [1] * (first.count(start) - backward)) for start in range(K)]
+        direction = [directions[start].pop() for start in first]
+        positions += [[(start + layer * way) % K for start, way in zip(first, direction, strict=True)] for layer in range(K)]
+    return positions[:layers]
 
 
 def draw_layouts(draws: Draws, targets: int, layers: int, shift: int = 0) -> list[list[Layout]]:
-    """``layers`` lists with one layout for each of ``targets`` targets.
-
-    Target positions are balanced in each layer, over all layers and for each target. Where their number isn't a multiple
-    of K, the positions that get one more begin at ``shift``.
-    """
-    first = draws.permutation((shift + target) % K for target in range(targets))
-    return [[draw_layout(draws, (position + layer) % K) for position in first] for layer in range(layers)]
-
-
-def draw_layers(draws: Draws, items: Sequence[str], layers: int, avoid: Iterable[Combination] = ()) -> list[list[Combination]]:
-    """``layers`` lists with one combination for each item as target; no set of K items occurs twice or in ``avoid``.
-
-    Raises:
-        ValueError: no such combinations were found.
-    """
-    taken = {frozenset(combination) for combination in avoid}
-    drawn: list[list[Combination]] = []
-    for _ in range(layers):
-        layer = next((found for _ in range(MAX_ATTEMPTS) if is_new(found := draw_layer(draws, items), taken)), None)
-        if layer is None:
-            raise ValueError(f"{len(items)} items don't give {layers} layers of new combinations")
-        taken.update(map(frozenset, layer))
-        drawn.append(layer)
-    return drawn
-
-
-def is_new(layer: Sequence[Combination], taken: set[frozenset[str]]) -> bool:
-    """Whether the layer repeats neither a set of items of ``taken`` nor one of its own."""
-    sets = {frozenset(combination) for combination in layer}
-    return len(sets) == len(layer) and not sets & taken
-
-
-def draw_layer(draws: Draws, items: Sequence[str]) -> list[Combination]:
-    """One combination for each item as target, in which every item is once the first, the second ... distractor.
-
-    Raises:
-        ValueError: fewer than K items.
-    """
-    if len(items) < K:
-        raise ValueError(f"{len(items)} items are fewer than {K} cards")
-    columns = [list(items)]
-    while len(columns) < K:
-        column = draws.permutation(items)
-        if all(item not in row for item, row in zip(column, zip(*columns, strict=True), strict=True)):
-            columns.append(column)
-        elif len(items) < 2 * K:  # with so few items a valid column may not exist for the earlier ones
-            columns = [list(items)]
-    return list(zip(*columns, strict=True))
+    """``layers`` lists with one layout for each of ``targets`` targets, which lie where :func:`draw_positions` says."""
+    return [[draw_layout(draws, position) for position in layer] for layer in draw_positions(draws, targets, layers, shift)]

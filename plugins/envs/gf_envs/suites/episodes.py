@@ -3,13 +3,14 @@
 Factors of every episode: ``target`` (item id) and ``target_position`` (from the robot's left), both null without a target;
 ``combination`` (the items on the table); ``hard`` (whether the cluster's emoji is on the published hard list); ``template`` (the
 instruction's wording); ``layout`` (index of the target and of the layer: equal in episodes with equal poses). ``demo`` is the
-demonstration that an id episode shares its combination and target with.
+demonstration that an id episode shares its combination and its target with.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,7 +18,8 @@ from typing import Any, Literal
 
 from gf_core.contracts import DeckItem
 from gf_envs.decks import EMOJI_NOTO, MANIFEST
-from gf_envs.suites.design import Combination, Draws, Layout
+from gf_envs.suites.combinations import Combination, Pair
+from gf_envs.suites.design import Draws, Layout
 from gf_envs.tabletop import geometry as g
 
 JsonObject = dict[str, Any]
@@ -45,6 +47,20 @@ def split_items(split: str) -> list[str]:
 def instruction(item: str) -> str:
     """The published instruction for a card."""
     return g.INSTRUCTION.format(label=emojis()[item].label)
+
+
+def ambiguous_pairs(items: Iterable[str]) -> set[Pair]:
+    """The pairs of items of which one name contains the other, as "fire truck" contains "truck": on one table the shorter names
+    both. Labels are compared with labels and CLDR names with CLDR names, which results are shown for too."""
+    pairs: set[Pair] = set()
+    chosen = list(items)
+    for names in ({i: emojis()[i].label.lower() for i in chosen}, {i: emojis()[i].names["cldr"].lower() for i in chosen}):
+        pairs |= {
+            frozenset((one, other))
+            for one, other in itertools.combinations(chosen, 2)
+            if names[one] in names[other] or names[other] in names[one]
+        }
+    return pairs
 
 
 @dataclass(frozen=True, kw_only=True)
