@@ -42,7 +42,7 @@ def scene_xml() -> str:
   <statistic extent="1" center="-0.1 0 0.1"/>
   <visual>
     <quality numquads="1" numslices="20" numstacks="6"/>
-    <map znear="0.02" zfar="6" shadowclip="0.8"/>
+    <map znear="0.02" zfar="6" shadowclip="2.0"/>
     <headlight ambient="0.40 0.40 0.40" diffuse="0.28 0.28 0.28" specular="0 0 0"/>
   </visual>
   <asset>

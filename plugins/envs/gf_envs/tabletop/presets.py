@@ -23,5 +23,5 @@ class Preset:
 PRESETS = {
     "scored": Preset(supersample=2, samples=0, shadow=0),
     "fast": Preset(supersample=1, samples=0, shadow=0),
-    "pretty": Preset(supersample=2, samples=4, shadow=2048),
+    "pretty": Preset(supersample=2, samples=4, shadow=4096),
 }
