@@ -43,8 +43,6 @@ def interface_problems(interface: PolicyInterface) -> list[str]:
     if not found:
         if interface.max_batch < 0:
             found.append(f"max_batch is {interface.max_batch}, less than 0")
-        if not all(offset <= 0 for offset in interface.observes.history) or min(interface.observes.size) < 1:
-            found.append("observes.history must be 0 or less, and observes.size at least 1")
         if len(set(interface.observes.cameras)) != len(interface.observes.cameras):
             found.append("observes.cameras repeats a name")
     return found
@@ -146,6 +144,8 @@ def _kind_problems(spec: Spec) -> Iterator[str]:
         if spec.interface and not _REFERENCE.fullmatch(spec.interface):
             yield f"interface {one_line(repr(spec.interface), 80)} isn't of the form module:attr"
         yield from interface_problems(PolicyInterface(observes=spec.observes, action=spec.action, max_batch=spec.max_batch))
+        if not all(offset <= 0 for offset in spec.observes.history) or min(spec.observes.size) < 1:
+            yield "observes.history must be 0 or less, and observes.size at least 1"
     if isinstance(spec, EnvSpec):
         if not spec.control_hz or not all(0 < hz < float("inf") for hz in spec.control_hz):
             yield f"control_hz is {spec.control_hz!r}, not one or more positive numbers"

@@ -44,7 +44,8 @@ class Episode:
         horizon: most control steps.
         control_hz: control rate [1/s].
         factors: what varies across the suite, for grouping.
-        scene: data in the environment's own schema.
+        scene: data in the environment's own schema. An object in it with the keys ``deck`` and ``item`` names a card's face, and
+            the decks of a suite's file are asked for it before the first step.
     """
 
     id: str

@@ -7,6 +7,7 @@ A file is written beside its place, flushed to disk and renamed, so that it is w
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -67,6 +68,8 @@ class Run:
         """
         record = next(row for row in self.records if row["episode"] == episode)
         path = self.path / TRAJECTORIES / f"{episode}.npz"
+        if not path.exists():
+            raise RunDirectoryError("the file is missing", where=str(path))
         data = _read(path)
         if sha256(data) != record["trajectory_sha256"]:
             raise RunDirectoryError("the file was changed after the episode was recorded", where=str(path))
@@ -86,19 +89,31 @@ def read_run(path: Path) -> Run:
         RunDirectoryError: if it isn't one, or its hash chain is broken; the first bad row is named.
     """
     if not (path / RUN).is_file():
-        raise RunDirectoryError(f"no {RUN} in it", where=str(path), hint="give a directory that `gf run` wrote")
+        what = f"no {RUN} in it" if path.is_dir() else "there is no such directory"
+        raise RunDirectoryError(what, where=str(path), hint="give a directory that `gf run` wrote")
     head = _read(path / RUN)
     identity = _json_object(head, where=str(path / RUN))
     if (path / EPISODES).is_file():
-        return Run(path=path, identity=identity, records=tuple(_read_chain(path, head)), complete=True)
+        records = tuple(_read_chain(path, head))
+        _check_end(path)
+        return Run(path=path, identity=identity, records=records, complete=True)
     rows, _ = _read_journal(path / JOURNAL)
-    records = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
-    return Run(path=path, identity=identity, records=tuple(records.values()), complete=False)
+    found = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
+    return Run(path=path, identity=identity, records=tuple(found.values()), complete=False)
 
 
 def read_identity(path: Path) -> Row:
     """A run directory's run.json. Raises RunDirectoryError if it isn't JSON."""
     return _json_object(_read(path / RUN), where=str(path / RUN))
+
+
+def read_journal(path: Path) -> list[Row]:
+    """The rows of a run directory's journal in the order in which things happened; none where there is no journal.
+
+    Raises:
+        RunDirectoryError: if it isn't one; the first bad row is named. A torn last row is left out.
+    """
+    return _read_journal(path / JOURNAL)[0]
 
 
 def _read_chain(path: Path, head: bytes) -> Iterator[Row]:
@@ -112,6 +127,35 @@ def _read_chain(path: Path, head: bytes) -> Iterator[Row]:
         previous = sha256(line)
 
 
+def _check_end(path: Path) -> None:
+    """Hold episodes.jsonl against what the journal's last row says of it: the chain alone doesn't cover its own last row."""
+    lines = _read(path / JOURNAL).splitlines() if (path / JOURNAL).exists() else []
+    ends = [(number, line) for number, line in enumerate(lines, start=1) if b'"kind":"end"' in line]
+    if ends:
+        number, line = ends[-1]
+        row = _json_object(line, where=f"{path / JOURNAL}:{number}")
+        if sha256(_read(path / EPISODES)) != row.get("episodes_sha256"):
+            raise _changed(path, EPISODES)
+
+
+def _changed(path: Path, name: str) -> RunDirectoryError:
+    return RunDirectoryError(f"{name} was changed after the run ended", where=str(path), hint="run into another --out")
+
+
+def _check_journal_row(row: Row, where: str) -> Row:
+    """The row, if it has what is read from it."""
+    record = row.get("record")
+    known = {
+        "session": True,
+        "fault": True,
+        "end": isinstance(row.get("episodes_sha256"), str),
+        "episode": isinstance(record, dict) and all(isinstance(record.get(k), str) for k in ("episode", "trajectory_sha256")),
+    }
+    if not known.get(str(row.get("kind"))):
+        raise RunDirectoryError("not a row of a journal", where=where, hint="the file was edited")
+    return row
+
+
 def _read_journal(path: Path) -> tuple[list[Row], int]:
     """The whole rows, and the length in bytes of what they take; a torn last line is left out."""
     data = _read(path) if path.exists() else b""
@@ -122,7 +166,8 @@ def _read_journal(path: Path) -> tuple[list[Row], int]:
         try:
             if not line.endswith(b"\n"):
                 break
-            rows.append(_json_object(line, where=f"{path}:{number}"))
+            where = f"{path}:{number}"
+            rows.append(_check_journal_row(_json_object(line, where=where), where))
         except RunDirectoryError:
             if number < len(lines):
                 raise
@@ -144,12 +189,14 @@ class RunWriter:
         self.path = path
         self._order = list(order)
         self._head = (canonical_json(identity) + "\n").encode()
-        self._adopt(identity)
         rows, end = _read_journal(path / JOURNAL)
-        self.done = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
+        found = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
+        if self._adopt(identity, blank=not found):
+            rows, end = [], 0
+        whole = {name: found[name] for name in self._order if name in found and self._trajectory_is_whole(found[name])}
+        self.done = whole
         self.finished = self._is_finished(rows)
         if not self.finished:
-            self.done = {name: record for name, record in self.done.items() if self._trajectory_is_whole(record)}
             for leftover in (path / TRAJECTORIES).glob(".*.tmp"):
                 leftover.unlink()
         with _explained(path / JOURNAL):
@@ -158,36 +205,41 @@ class RunWriter:
             os.lseek(self._journal, end, os.SEEK_SET)
             _flush_directory(path)
 
-    def _adopt(self, identity: Mapping[str, Any]) -> None:
-        """Write run.json, or refuse another configuration's."""
+    def _adopt(self, identity: Mapping[str, Any], *, blank: bool) -> bool:
+        """Write run.json, or refuse another configuration's; of a ``blank`` run, where nothing was recorded, nothing is lost.
+
+        Returns whether the journal begins anew.
+        """
         target = self.path / RUN
         if not target.exists():
-            strangers = sorted(p.name for p in self.path.iterdir() if p.name not in {LOCK, TRAJECTORIES, f".{RUN}.tmp"})
-            if strangers:
-                raise RunDirectoryError(
-                    f"the directory holds {strangers[0]!r} but no {RUN}",
-                    where=str(self.path),
-                    hint="give an empty or a new one with --out",
-                )
             with _explained(self.path):
                 (self.path / TRAJECTORIES).mkdir(exist_ok=True)
             _write_whole(target, self._head)
-        elif (there := _read(target)) != self._head:
-            old = _json_object(there, where=str(target))
-            raise RunDirectoryError(
-                "the directory belongs to another configuration: " + "; ".join(differences(old, dict(identity))[:6]),
-                where=str(self.path),
-                hint="give another --out",
-            )
+            return False
+        there = _read(target)
+        if there == self._head:
+            return False
+        old = _json_object(there, where=str(target))
+        if blank:
+            _write_whole(target, self._head)
+            return True
+        differing = differences(old, dict(identity))
+        telling = [line for line in differing if "sha256" not in line.partition(" ")[0]] or differing
+        raise RunDirectoryError(
+            "the directory belongs to another configuration: " + "; ".join(telling[:6]),
+            where=str(self.path),
+            hint="give another --out",
+        )
 
     def _is_finished(self, rows: Sequence[Row]) -> bool:
         ends = [row for row in rows if row["kind"] == "end"]
         if not ends or not (self.path / EPISODES).exists():
             return False
         if sha256(_read(self.path / EPISODES)) != ends[-1]["episodes_sha256"]:
-            raise RunDirectoryError(
-                f"{EPISODES} was changed after the run ended", where=str(self.path), hint="run into another --out"
-            )
+            raise _changed(self.path, EPISODES)
+        for name in self._order:
+            if name not in self.done:
+                raise _changed(self.path, f"{TRAJECTORIES}/{name}.npz")
         return True
 
     def _trajectory_is_whole(self, record: Row) -> bool:
@@ -266,6 +318,7 @@ def open_run(path: Path, identity: Mapping[str, Any], order: Sequence[str]) -> I
     """
     with _explained(path):
         path.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(path)
         lock = (path / LOCK).open("ab")
     with lock:
         _take(lock, path)
@@ -274,6 +327,15 @@ def open_run(path: Path, identity: Mapping[str, Any], order: Sequence[str]) -> I
             yield writer
         finally:
             writer.close()
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Leave somebody's folder as it is."""
+    names = sorted(entry.name for entry in path.iterdir())
+    strangers = [name for name in names if name not in {LOCK, TRAJECTORIES, f".{RUN}.tmp"}]
+    if strangers and RUN not in names:
+        what = f"the directory holds {strangers[0]!r} but no {RUN}"
+        raise RunDirectoryError(what, where=str(path), hint="give an empty or a new one with --out")
 
 
 def _take(lock: BinaryIO, path: Path) -> None:
@@ -300,22 +362,27 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about a file into an error that a user understands."""
+    """Turn what the operating system says about writing a file into an error that a user understands."""
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(
-            f"can't be written or read ({os.strerror(error.errno or 0)})",
-            where=str(error.filename or path),
-            hint="what is recorded is safe; make room or give another --out, then the same command again resumes",
-        ) from error
+        what = "a file is in the way" if error.errno in _IN_THE_WAY else "can't be written"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "what is recorded is safe: make room, then the same command again goes on" if full else "give another --out"
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise RunDirectoryError(f"{what} ({why})", where=str(error.filename or path), hint=hint) from error
 
 
 def _read(path: Path) -> bytes:
-    with _explained(path):
+    try:
         return path.read_bytes()
+    except OSError as error:
+        raise RunDirectoryError(f"can't be read ({error.strerror or error})", where=str(path)) from error
 
 
 def _json_object(data: bytes, *, where: str) -> Row:

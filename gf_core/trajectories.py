@@ -14,7 +14,8 @@ from gf_core.contracts import Doubles, Floats, Slots
 from gf_core.errors import RunDirectoryError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_DTYPES: dict[str, np.dtype[Any]] = {"actions": np.dtype("<f4"), "chunk_starts": np.dtype("<i4"), "controls": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[Any]] = {"actions": np.dtype("<f4"), "chunk_starts": np.dtype("<i4"), "controls": np.dtype("<f8")}
+"""Name of an array to its dtype, in the order of the file's members."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def to_bytes(trajectory: Trajectory) -> bytes:
 
 
 def _arrays(trajectory: Trajectory) -> dict[str, NDArray[Any]]:
-    return {name: np.ascontiguousarray(getattr(trajectory, name), dtype) for name, dtype in _DTYPES.items()}
+    return {name: np.ascontiguousarray(getattr(trajectory, name), dtype) for name, dtype in DTYPES.items()}
 
 
 def from_bytes(data: bytes, *, where: str) -> Trajectory:
@@ -60,10 +61,10 @@ def from_bytes(data: bytes, *, where: str) -> Trajectory:
             if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
                 raise RunDirectoryError("a compressed trajectory", where=where)  # equal content must be equal bytes
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _DTYPES}
+            arrays = {name: archive[name] for name in DTYPES}
     except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise RunDirectoryError(f"not a trajectory ({error})", where=where) from error
-    for name, dtype in _DTYPES.items():
+    for name, dtype in DTYPES.items():
         if arrays[name].dtype != dtype or arrays[name].ndim != (1 if name == "chunk_starts" else 2):
             raise RunDirectoryError(f"{name} is {arrays[name].dtype}, {arrays[name].ndim}-dimensional", where=where)
     if len(arrays["actions"]) != len(arrays["controls"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,12 +39,20 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Callback of options that click's ranges would let ``nan`` and ``inf`` through."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} isn't a finite number.", context, parameter)
+    return value
+
+
 def make_host(plugin_files: Sequence[Path] = (), *, strict: bool = True) -> PluginHost:
     """The plugin host of a command.
 
     Args:
         plugin_files: from ``--plugin``.
-        strict: whether a file that was asked for and isn't loaded is an error.
+        strict: whether a file that was asked for and isn't loaded is an error; warnings are printed then. Commands that list
+            plugins aren't strict: they show both themselves.
 
     Raises:
         PluginError: such a file, with its reason.
@@ -51,8 +60,13 @@ def make_host(plugin_files: Sequence[Path] = (), *, strict: bool = True) -> Plug
     from gf_core.plugins import load_plugins
 
     host = load_plugins(plugin_files)
-    if strict and host.files:
-        host.require(LOCAL)
+    if not strict:
+        return host
+    warnings = list(host.warnings)
+    for status in host.require(LOCAL) if host.files else ():
+        warnings += [f"{status.source}: {warning}" for warning in status.warnings]
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     return host
 
 

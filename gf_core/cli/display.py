@@ -24,6 +24,10 @@ PLAIN_LEAST, PLAIN_MOST = 2.0, 30.0
 """Seconds between plain lines: never less than the first, and never more than the second while episodes end."""
 
 
+WIDE, NARROW = 90, 50
+"""Columns from which a live line shows everything, and from which it shows more than episodes and success."""
+
+
 def make_progress(*, plain: bool | None = None) -> Progress:
     """A display on standard error, so that standard output stays free for results.
 
@@ -93,7 +97,7 @@ class PlainProgress:
         """The run begins."""
         self._count = _Count(total, done, self._clock())
         self._last, self._tenths = self._clock(), done * 10 // max(total, 1)
-        self._line(f"{title}: {total} episodes" + (f", {done} of them done earlier" if done else ""))
+        self._line(_opening(title, total, done))
 
     def episode(self, record: Mapping[str, Any]) -> None:
         """An episode ended; prints a line when one is due."""
@@ -105,7 +109,7 @@ class PlainProgress:
         if waited >= PLAIN_MOST or (waited >= PLAIN_LEAST and tenths > self._tenths):
             self._last, self._tenths = now, tenths
             speed = f"{rate_text(count.speed(now))} · {count.eta(now)} left"
-            self._line(f"{count.done}/{count.total} episodes · success {count.success()} · {speed}{count.faults()}")
+            self._line(f"{_episodes(count.total, f'{count.done}/')} · success {count.success()} · {speed}{count.faults()}")
 
     def note(self, text: str) -> None:
         """Something worth a line."""
@@ -130,25 +134,26 @@ class LiveProgress:
 
     def __init__(self, console: Console | None = None, clock: Clock = time.monotonic) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
+        from rich.progress import BarColumn, ProgressColumn, TextColumn
         from rich.progress import Progress as Bar
 
         self._clock = clock
         self._count = _Count(0, 0, clock())
-        self._bar = Bar(
-            BarColumn(bar_width=24),
+        console = console or Console(stderr=True)
+        columns: list[ProgressColumn] = [
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("success [bold]{task.fields[success]}", markup=True),
-            TextColumn("[dim]{task.fields[speed]}[/] · {task.fields[eta]} left", markup=True),
-            TextColumn("[red]{task.fields[faults]}"),
-            console=console or Console(stderr=True),
-            transient=True,
-        )
+        ]
+        if console.width >= WIDE:
+            columns = [BarColumn(bar_width=24), *columns, TextColumn("[dim]{task.fields[speed]}[/]", markup=True)]
+        if console.width >= NARROW:
+            columns.append(TextColumn("{task.fields[eta]} left"))
+        self._bar = Bar(*columns, TextColumn("[red]{task.fields[faults]}"), console=console, transient=True)
 
     def started(self, total: int, done: int, title: str) -> None:
         """The run begins."""
         self._count = _Count(total, done, self._clock())
-        self._say(f"{title}: {total} episodes" + (f", {done} of them done earlier" if done else ""), "bold")
+        self._say(_opening(title, total, done), "bold")
         self._task = self._bar.add_task("", total=total, success="—", speed="starting", eta="—", faults="")
         self._bar.start()
 
@@ -175,12 +180,21 @@ class LiveProgress:
         self._bar.console.print(Text(printable(text), style=style))
 
 
+def _opening(title: str, total: int, done: int) -> str:
+    return f"{title}: {_episodes(total)}" + (f", {done} of them done earlier" if done else "")
+
+
+def _episodes(count: int, of: str = "") -> str:
+    """``12 episodes``, ``1 episode``, ``3/12 episodes``."""
+    return f"{of}{count} episode{'s' * (count != 1)}"
+
+
 def _farewell(count: _Count, now: float, complete: bool) -> str:
     new = count.done - count.earlier
     took = f" in {duration(now - count.start)}, {rate_text(count.speed(now))}" if new > 0 else ""
     share = f", {new} of them now" if count.earlier else ""
     stopped = "" if complete else "stopped at "
-    return f"{stopped}{count.done}/{count.total} episodes{share}{took} · success {count.success()}{count.faults()}"
+    return f"{stopped}{_episodes(count.total, f'{count.done}/')}{share}{took} · success {count.success()}{count.faults()}"
 
 
 def duration(seconds: float) -> str:

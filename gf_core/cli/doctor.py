@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from gf_core import __version__
-from gf_core._discovery import normalised, stdout_to_stderr
+from gf_core._discovery import LOCAL, normalised, stdout_to_stderr
 from gf_core._loader import OWN_DISTRIBUTION
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json
 from gf_core.contracts import Finding
-from gf_core.plugins import PluginHost
+from gf_core.plugins import PluginHost, PluginStatus
 from gf_core.registry import load_object, one_line
 from gf_core.specs import Spec, to_json
 
@@ -53,13 +53,19 @@ def _plugins(host: PluginHost) -> Iterator[Finding]:
             name=f"plugin {status.name} ({status.distribution} {status.version})".replace(" )", ")"),
             ok=not broken,
             detail=f"{status.state}: {status.reason}" if status.reason else status.state,
-            fix=f"reinstall or update {status.distribution}, or set GF_DISABLE_PLUGINS={status.name}" if broken else "",
+            fix=_mend(status) if broken else "",
             required=normalised(status.distribution) == OWN_DISTRIBUTION,
         )
         for warning in status.warnings:
             yield Finding(name=f"plugin {status.name}", ok=False, detail=warning, required=False)
     for warning in host.warnings:
         yield Finding(name="environment", ok=False, detail=warning, required=False)
+
+
+def _mend(status: PluginStatus) -> str:
+    if status.distribution == LOCAL:
+        return f"correct {status.source}"
+    return f"reinstall or update {status.distribution}, or set GF_DISABLE_PLUGINS={status.name}"
 
 
 def _specs(host: PluginHost) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from gf_core._discovery import LOCAL
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.plugins import PluginHost
 from gf_core.registry import KINDS, SINGULAR, brought_by
-from gf_core.specs import ActionSpec, EnvSpec, PolicySpec, Spec, SuiteSpec, to_json
+from gf_core.specs import ActionSpec, DeckSpec, EnvSpec, PolicySpec, Spec, SuiteSpec, to_json
 
 Facts = Iterator[tuple[str, str]]
 
@@ -57,17 +58,20 @@ def show_command(id: str, as_json: bool, plugin_files: tuple[Path, ...]) -> None
       gf show gf/tabletop-v1
       gf show gf/expert-v1 --json
     """
-    kind, spec = make_host(plugin_files).find(id)
+    host = make_host(plugin_files)
+    kind, spec = host.find(id)
     if as_json:
         print_json("spec", {"spec": {"of": kind, **to_json(spec)}})
         return
     click.echo(f"{spec.id} ({SINGULAR[kind]})\n{spec.summary}\n")
-    facts = [(name, text) for name, text in _facts(spec) if text]
+    facts = [
+        (name, text) for name, text in (*_facts(spec), *(_suite_facts(spec, host) if isinstance(spec, SuiteSpec) else ())) if text
+    ]
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         click.echo(f"{name.ljust(width)}  {text}")
     if spec.config_schema is not None and spec.config_schema.get("properties"):
-        click.echo("\nSettings (--set name=value)")
+        click.echo(f"\nSettings ({'--env-set' if isinstance(spec, EnvSpec) else '--set'} name=value)")
         print_table(
             ["name", "type", "default", "description"], [_setting(*item) for item in spec.config_schema["properties"].items()]
         )
@@ -85,7 +89,7 @@ def _notes(spec: Spec) -> str:
 
 
 def _mention_failures(host: PluginHost) -> None:
-    broken = [status.name for status in host.plugins if status.state in ("failed", "incompatible")]
+    broken = [status.name for status in host.plugins if status.state != "loaded"]
     if broken:
         click.echo(f"not loaded: {', '.join(broken)}; `gf plugins list` says why", err=True)
 
@@ -101,9 +105,22 @@ def _facts(spec: Spec) -> Facts:
         yield from _policy_facts(spec)
     if isinstance(spec, EnvSpec):
         yield from _env_facts(spec)
-    if isinstance(spec, SuiteSpec):
+    if isinstance(spec, SuiteSpec | DeckSpec):
         yield "sha256", spec.sha256
-        yield "ranked", "yes" if spec.ranked else "no"
+
+
+def _suite_facts(spec: SuiteSpec, host: PluginHost) -> Facts:
+    from gf_core.evaluation.suites import load_suite
+
+    suite = load_suite(spec.id, host)
+    episodes = Counter(episode.split for episode in suite.episodes)
+    yield "ranked", "yes" if spec.ranked else "no"
+    yield "environment", f"{suite.env} at {suite.control_hz:g} Hz"
+    yield "decks", ", ".join(suite.decks)
+    yield "metrics", ", ".join(metric.name for metric in suite.metrics)
+    yield "episodes", f"{len(suite.episodes)}; the first is {suite.episodes[0].id}"
+    for name, text in suite.splits.items():
+        yield f"split {name}", f"{episodes[name]}: {text}"
 
 
 def _policy_facts(spec: PolicySpec) -> Facts:
@@ -131,7 +148,8 @@ def _env_facts(spec: EnvSpec) -> Facts:
 
 def _action(action: ActionSpec) -> str:
     rate = f" at {action.hz:g} Hz" if action.hz else ""
-    return f"{action.representation} of {action.reference}{rate}: {_elements(action.field.names, action.field.unit)}"
+    frame = f" in the frame {action.field.frame!r}" if action.field.frame else ""
+    return f"{action.representation} of {action.reference}{rate}{frame}: {_elements(action.field.names, action.field.unit)}"
 
 
 def _elements(names: Sequence[str], units: Sequence[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -30,6 +32,9 @@ Examples:
   gf report runs/expert
   gf list policies
 """
+
+
+_ASCII: Mapping[str, str] = {"·": "-", "—": "-", "–": "-", "…": "...", "≤": "<=", "×": "x", "±": "+-", "→": "->"}
 
 
 class LazyGroup(click.Group):
@@ -87,9 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; by default those of the process.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a character must not end the program
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _prepare_streams()
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="gf", standalone_mode=False)
         sys.stdout.flush()
@@ -97,9 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except click.Abort:
         return _fail("interrupted", 130)
+    except click.UsageError as error:
+        return _misused(error)
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _fail(error.format_message())
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:
@@ -108,6 +112,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}")
     return code if isinstance(code, int) else 0
+
+
+def _prepare_streams() -> None:
+    """See to it that neither a closed stream nor a terminal that can't show a character ends the program."""
+    codecs.register_error("gf-plain", _plain)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  open as long as the program
+        with contextlib.suppress(AttributeError):
+            getattr(sys, name).reconfigure(errors="gf-plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """A codec error handler: typographic characters in ASCII, others escaped."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(_ASCII.get(c, c.encode("ascii", "backslashreplace").decode()) for c in characters), error.end
+
+
+def _misused(error: click.UsageError) -> int:
+    """What is wrong with the command line, in a line like every other error's."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click >= 8.2: it is the help itself
+        error.show()
+        return 2
+    text = error.format_message().rstrip(".")
+    path = error.ctx.command_path if error.ctx is not None else "gf"
+    return _fail(f"{text[:1].lower()}{text[1:]}; `{path} --help` shows how")
 
 
 def _fail(text: str, code: int = 2) -> int:

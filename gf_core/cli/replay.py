@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option, print_json
+from gf_core.cli._common import finite, json_option, make_host, plugin_option, print_json
 
 DIFFERENT = 1
 """Exit code of a replay that went otherwise than recorded."""
@@ -20,7 +20,12 @@ DIFFERENT = 1
     "--size", type=click.IntRange(16, 1024), default=336, show_default=True, help="Width and height of the picture [px]."
 )
 @click.option("--camera", default="", metavar="NAME", help="Who films.  [default: the environment's first camera]")
-@click.option("--fps", type=click.FloatRange(1, 60), help="Frames per second.  [default: the control rate, so in real time]")
+@click.option(
+    "--fps",
+    type=click.FloatRange(1, 60),
+    callback=finite,
+    help="Frames per second.  [default: the control rate, so in real time]",
+)
 @click.option("--suite", "suite_file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite.")
 @plugin_option
 @json_option

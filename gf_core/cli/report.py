@@ -79,5 +79,6 @@ def print_reports(reports: Sequence[RunReport], *, notes: bool = True) -> None:
 
     console = Console(highlight=False)
     width = min(shutil.get_terminal_size().columns, WIDTH)
-    for line in render(reports, width=width, whiskers=not console.is_dumb_terminal, notes=notes):
+    drawable = not console.is_dumb_terminal and console.encoding.startswith("utf")
+    for line in render(reports, width=width, whiskers=drawable, notes=notes):
         console.print(Text.assemble(*line), soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option, print_json
+from gf_core.cli._common import finite, json_option, make_host, plugin_option, print_json
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ INTERRUPTED = 130
 @click.option("--slots", type=click.IntRange(1, 4096), default=16, show_default=True, help="Episodes side by side.")
 @click.option("--threads", type=click.IntRange(0, 1024), default=0, show_default=True, help="For physics and rendering; 0: all.")
 @click.option("--policy-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds what the policy draws.")
-@click.option("--episodes", default="", metavar="ID,ID,…", help="Only these episodes; marked partial.")
-@click.option("--limit", type=click.IntRange(min=0), default=0, metavar="N", help="Only the first N episodes; marked partial.")
-@click.option("--hz", type=float, metavar="HZ", help="Another control rate than the suite's; unranked.")
+@click.option("--episodes", metavar="ID,ID,…", help="Only these episodes; marked partial.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N episodes; marked partial.")
+@click.option("--hz", type=float, metavar="HZ", callback=finite, help="Another control rate than the suite's; unranked.")
 @click.option("--execute-steps", type=click.IntRange(min=1), metavar="K", help="Steps of a chunk to play before asking again.")
 @click.option(
     "--timing", type=click.Choice(["paused", "realtime"]), default="paused", show_default=True, help="Does the world wait?"
@@ -46,6 +46,7 @@ INTERRUPTED = 130
 @click.option(
     "--deadline",
     type=click.FloatRange(min=0.001),
+    callback=finite,
     default=30.0,
     show_default=True,
     metavar="SECONDS",
@@ -54,6 +55,7 @@ INTERRUPTED = 130
 @click.option(
     "--load-timeout",
     type=click.FloatRange(min=0.001),
+    callback=finite,
     default=600.0,
     show_default=True,
     metavar="SECONDS",
@@ -71,8 +73,8 @@ def command(
     slots: int,
     threads: int,
     policy_seed: int,
-    episodes: str,
-    limit: int,
+    episodes: str | None,
+    limit: int | None,
     hz: float | None,
     execute_steps: int | None,
     timing: Literal["paused", "realtime"],
@@ -101,6 +103,9 @@ def command(
 
     if latency_steps is not None and timing == "paused":
         raise GrinningFaceError("it means nothing while the world waits", where="--latency-steps", hint="add --timing realtime")
+    chosen = tuple(name.strip() for name in (episodes or "").split(",") if name.strip())
+    if episodes is not None and not chosen:
+        raise GrinningFaceError("it names no episode", where="--episodes", hint="leave it out to run them all")
     request = Request(
         suite=suite,
         policy=policy,
@@ -110,8 +115,8 @@ def command(
         control_hz=hz,
         execute_steps=execute_steps,
         timing=Timing(mode=timing, latency_steps=latency_steps),
-        episodes=tuple(name.strip() for name in episodes.split(",") if name.strip()),
-        limit=limit,
+        episodes=chosen,
+        limit=limit or 0,
     )
     deadlines = Deadlines(call=deadline, load=load_timeout)
     resources = Resources(slots=slots, threads=threads, deadlines=deadlines, in_process=in_process)
@@ -147,5 +152,5 @@ def _print(result: RunResult, as_json: bool) -> None:
     print_reports([report], notes=False)
     failed = any(not row["success"] for row in result.run.records)
     episode = "first-failure" if failed else result.run.records[0]["episode"]
-    click.echo(f"explained: gf report {result.run.path}")
-    click.echo(f"seen:      gf replay {result.run.path} {episode} --video episode.webp")
+    click.echo(f"explained by  gf report {result.run.path}")
+    click.echo(f"watched with  gf replay {result.run.path} {episode} --video episode.webp")

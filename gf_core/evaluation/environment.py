@@ -42,7 +42,7 @@ def make_env(
         env: BatchEnv = factory(config, context)
     except GrinningFaceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{spec.id} can't be made ({one_line(error)})", where=brought_by(spec)) from error
     return env
 
@@ -68,7 +68,7 @@ class Stage:
         """Close the environment. Returns what went wrong; empty for nothing."""
         try:
             self.env.close()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.warning("%s raised while it was closed", self.env.spec.id, exc_info=True)
             return one_line(error)
         return ""
@@ -82,8 +82,15 @@ def runtime(env: BatchEnv) -> dict[str, str]:
 
 def load_deck(name: str, host: PluginHost) -> Deck:
     """A registered deck with its settings' defaults. Raises GrinningFaceError: an unknown id, or what the deck itself says."""
-    config = validate_config({}, host.decks.get(name).config_schema, source=name)
-    deck: Deck = host.decks.load(name)(config)
+    spec = host.decks.get(name)
+    config = validate_config({}, spec.config_schema, source=name)
+    factory = host.decks.load(name)
+    try:
+        deck: Deck = factory(config)
+    except GrinningFaceError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{name} can't be made ({one_line(error)})", where=brought_by(spec)) from error
     return deck
 
 

@@ -64,13 +64,13 @@ def check_faces(episodes: Sequence[Episode], decks: Mapping[str, str], load: Cal
     problems: list[Problem] = []
     for number, episode in enumerate(episodes):
         for path, deck, item in _faces(episode.scene, ("episodes", number, "scene")):
-            if deck not in decks:
+            listed = deck in decks
+            if not listed and deck not in known:  # told once
                 hint = did_you_mean(deck, decks) or "add it to decks"
                 problems.append(Problem(path=(*path, "deck"), what=f"the suite lists no deck {deck!r}", hint=hint))
-                continue
             if deck not in known:
-                known[deck] = load(deck).items
-            if item not in known[deck]:
+                known[deck] = load(deck).items if listed else ()
+            if listed and item not in known[deck]:
                 hint = did_you_mean(item, known[deck])
                 problems.append(Problem(path=(*path, "item"), what=f"the deck {deck} has no item {item!r}", hint=hint))
         if len(problems) >= MAX_PROBLEMS:

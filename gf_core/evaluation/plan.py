@@ -7,14 +7,17 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gf_core._spec_checks import interface_problems
 from gf_core.canonical import content_hash, sha256
 from gf_core.contracts import Episode
 from gf_core.errors import GrinningFaceError, PluginError, did_you_mean
-from gf_core.evaluation.matching import check_actions, check_decks, check_observes, check_rate, check_scenes
+from gf_core.evaluation.environment import load_deck
+from gf_core.evaluation.matching import check_actions, check_decks, check_faces, check_observes, check_rate, check_scenes
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
 from gf_core.registry import brought_by, load_object, one_line
 from gf_core.schemas import apply_settings, check_suite_metrics, validate_config
@@ -113,17 +116,20 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
             and suite.
     """
     suite = load_suite(request.suite, host)
-    policy, env = host.policies.get(request.policy), host.envs.get(suite.env)
+    policy, env = host.policies.get(request.policy), _environment(suite, host)
     policy_config = _settings(policy, request.policy_config, {}, "--set")
+    validate_config(suite.env_config, env.config_schema, source=suite.source, at=("env", "config"))
     env_config = _settings(env, request.env_config, suite.env_config, "--env-set")
-    control_hz = request.control_hz or suite.control_hz
+    control_hz = suite.control_hz if request.control_hz is None else request.control_hz
     interface = _interface(policy, policy_config)
-    check_rate(env, control_hz, asked_by="--hz" if request.control_hz else suite.id)
+    check_rate(env, control_hz, asked_by=suite.id if request.control_hz is None else "--hz")
     check_actions(policy.id, interface.action, env.id, env.action)
     check_observes(policy.id, interface, env)
     check_decks(suite.decks, host, source=suite.source)
     check_suite_metrics(suite.document, [metric.name for metric in env.metrics if metric.kind == "bool"], suite.source)
     check_scenes(env, suite.episodes, source=suite.source)
+    if suite.provenance is None:  # its author is at work on it; a plugin's decks aren't loaded until they are drawn
+        check_faces(suite.episodes, suite.decks, partial(load_deck, host=host), source=suite.source)
     episodes = tuple(at_rate(episode, control_hz) for episode in _chosen(suite, request))
     plan = Plan(
         request=request,
@@ -138,6 +144,13 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
         identity={},
     )
     return dataclasses.replace(plan, identity=_identity(plan, host))
+
+
+def _environment(suite: Suite, host: PluginHost) -> EnvSpec:
+    try:
+        return host.envs.get(suite.env)
+    except GrinningFaceError as error:
+        raise type(error)(error.what, where=f"{suite.source}#/env/id", hint=error.hint) from error
 
 
 def _settings(spec: Spec, given: Settings, base: Mapping[str, Any], option: str) -> dict[str, Any]:
@@ -155,10 +168,12 @@ def _interface(policy: PolicySpec, config: Mapping[str, Any]) -> PolicyInterface
         found = describe(config)
     except GrinningFaceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{policy.id} can't say what it needs ({one_line(error)})", where=brought_by(policy)) from error
     if not isinstance(found, PolicyInterface):
         raise PluginError(f"{policy.interface} returned {type(found).__name__}, not PolicyInterface", where=brought_by(policy))
+    if wrong := interface_problems(found):
+        raise PluginError(f"{policy.interface} returned an interface that isn't one ({wrong[0]})", where=brought_by(policy))
     return found
 
 

@@ -86,7 +86,7 @@ def replay_episode(
             differences = _drive(env, episode, record, trajectory, filmed)
         except GrinningFaceError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{suite.env} broke during the replay ({one_line(error)})", where=record["episode"]) from error
     return Replayed(episode=episode, record=record, differences=tuple(differences))
 

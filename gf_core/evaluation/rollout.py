@@ -226,7 +226,7 @@ class Rollout:
             yield
         except GrinningFaceError:  # it knows what the user has to do; trying again doesn't help
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an environment can't end the run
             raise _BrokenCallError("environment", trials, describe(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".webp", ".gif")
 _LAST_FRAME_MS = 1500
+_GIF_LEAST_MS = 20
+"""Browsers show a GIF's shorter frames for 100 ms."""
 _PAPER, _INK, _GOOD, _BAD = (24, 24, 28), (236, 236, 240), (120, 214, 140), (240, 130, 120)
 
 
@@ -34,6 +37,8 @@ class Video:
             raise GrinningFaceError(
                 f"{path.suffix or 'no suffix'} isn't a kind of video", where=str(path), hint="use .webp or .gif"
             )
+        if not path.parent.is_dir():
+            raise GrinningFaceError("there is no such folder", where=str(path.parent), hint="make it first")
         self._path, self._fps, self._every = path, fps, every
         self._frames: list[Image.Image] = []
 
@@ -46,13 +51,19 @@ class Video:
             self._frames.append(_captioned(image, episode.instruction_at(max(0, step - 1)), ending, colour))
 
     def write(self) -> None:
-        """Write the file. Raises GrinningFaceError if it can't be written."""
+        """Write the file, whole or not at all. Raises GrinningFaceError if it can't be written."""
         first, *rest = self._frames
-        duration = [round(1000 / self._fps)] * len(rest) + [_LAST_FRAME_MS]
-        options: dict[str, Any] = {"quality": 80, "method": 4} if self._path.suffix.lower() == ".webp" else {"optimize": False}
+        webp = self._path.suffix.lower() == ".webp"
+        step = round(1000 / self._fps) if webp else max(_GIF_LEAST_MS, round(1000 / self._fps))
+        options: dict[str, Any] = {"format": "WEBP", "quality": 80, "method": 4} if webp else {"format": "GIF", "optimize": False}
+        duration = [step] * len(rest) + [_LAST_FRAME_MS]
+        beside = self._path.with_name(f".{self._path.name}.tmp")
         try:
-            first.save(self._path, save_all=True, append_images=rest, duration=duration, loop=0, **options)
+            first.save(beside, save_all=True, append_images=rest, duration=duration, loop=0, **options)
+            beside.replace(self._path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise GrinningFaceError(f"can't be written ({error.strerror or error})", where=str(self._path)) from error
 
 

@@ -87,7 +87,8 @@ def test_replay_exits_with_1_where_something_differs(capfd, suite, tmp_path):
 
     there = read_run(tmp_path / "here")
     rows = [json.loads(line) for line in (there.path / "episodes.jsonl").read_text().splitlines()]
-    rows[-1]["metrics"]["distance"] = 0.0  # the last row: the chain before it still holds
+    rows[-1]["metrics"]["distance"] = 0.0  # the last row: the chain before it still holds, and the journal is gone
+    (there.path / "journal.jsonl").unlink()
     (there.path / "episodes.jsonl").write_text(
         "".join(json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n" for row in rows)
     )

@@ -76,7 +76,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(play, write_suite, monke
     expected = results(play(suite, out="whole").run.path)
     with monkeypatch.context() as patch:
         count_down(patch, number, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), torn=True)
-        with pytest.raises(RunDirectoryError, match=r"No space left on device.*resumes"):
+        with pytest.raises(RunDirectoryError, match=r"No space left on device.*the same command again goes on"):
             play(suite, out="full")
     assert results(play(suite, out="full").run.path) == expected
 

@@ -64,7 +64,7 @@ def test_a_command_of_two_distributions_is_nobodys(site):
         site.write(name, "[grinningface.commands]\ngreet = json:loads")
     result = site.gf("greet")
     assert result.returncode == 2
-    assert "There is no command 'greet'" in result.stderr
+    assert "there is no command 'greet'" in result.stderr
     assert "one and two each bring one" in site.gf("--help").stderr
 
 

@@ -31,7 +31,8 @@ def text(*reports: RunReport, width: int = 100, whiskers: bool = False) -> str:
 
 
 def rewrite(run: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-    """Edit the episodes and mend the chain, as a careful forger would."""
+    """Edit the episodes, mend the chain and lose the journal, as a careful forger would."""
+    (run / "journal.jsonl").unlink()
     rows = change([json.loads(line) for line in (run / "episodes.jsonl").read_text().splitlines()])
     previous, lines = sha256((run / "run.json").read_bytes()), []
     for row in rows:
