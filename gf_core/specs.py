@@ -134,6 +134,7 @@ class PolicySpec(Spec):
 
     Attributes:
         privileged: sees the simulator's state; a control or an expert, never ranked.
+        reads: which of the environment's privileged fields it can't do without.
         observes: what it asks to see.
         action: the actions that it emits; ``None`` for a policy that adapts to the environment's (``context.action``).
         interface: ``"module:attr"`` of ``f(config) -> PolicyInterface`` for a policy whose ``observes`` and ``action`` depend on
@@ -142,6 +143,7 @@ class PolicySpec(Spec):
     """
 
     privileged: bool = False
+    reads: tuple[str, ...] = ()
     observes: Observes = field(default_factory=Observes)
     action: ActionSpec | None = None
     interface: str = ""

@@ -10,7 +10,7 @@ from gf_core._problems import MAX_PROBLEMS, Problem, refuse
 from gf_core.contracts import Deck, Episode
 from gf_core.errors import GrinningFaceError, MismatchError, did_you_mean
 from gf_core.registry import load_object
-from gf_core.specs import ActionSpec, EnvSpec, FieldSpec, PolicyInterface
+from gf_core.specs import ActionSpec, EnvSpec, FieldSpec, PolicyInterface, PolicySpec
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -130,6 +130,17 @@ def check_observes(policy: str, wanted: PolicyInterface, env: EnvSpec) -> None:
         )
     if any(not 1 <= pixels <= 4096 for pixels in observes.size):
         raise MismatchError(f"{policy} asks for {observes.size[0]} × {observes.size[1]} pixels", where="observes.size")
+
+
+def check_privileged(policy: PolicySpec, env: EnvSpec) -> None:
+    """Raises MismatchError unless the environment gives the policy the simulator state that it reads."""
+    given = [field.name for field in env.privileged] if policy.privileged else []
+    missing = [name for name in policy.reads if name not in given]
+    if missing:
+        gives = ", ".join(given) or "nothing"
+        raise MismatchError(
+            f"{policy.id} reads {missing[0]!r} of the simulator's state, and {env.id} gives it {gives}", where="reads"
+        )
 
 
 def check_actions(policy: str, offered: ActionSpec | None, env: str, wanted: ActionSpec) -> None:

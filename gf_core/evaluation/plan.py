@@ -17,7 +17,15 @@ from gf_core.canonical import content_hash, sha256
 from gf_core.contracts import Episode
 from gf_core.errors import GrinningFaceError, PluginError, did_you_mean
 from gf_core.evaluation.environment import load_deck
-from gf_core.evaluation.matching import check_actions, check_decks, check_faces, check_observes, check_rate, check_scenes
+from gf_core.evaluation.matching import (
+    check_actions,
+    check_decks,
+    check_faces,
+    check_observes,
+    check_privileged,
+    check_rate,
+    check_scenes,
+)
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
 from gf_core.registry import brought_by, load_object, one_line
 from gf_core.schemas import apply_settings, check_suite_metrics, validate_config
@@ -125,6 +133,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     check_rate(env, control_hz, asked_by=suite.id if request.control_hz is None else "--hz")
     check_actions(policy.id, interface.action, env.id, env.action)
     check_observes(policy.id, interface, env)
+    check_privileged(policy, env)
     check_decks(suite.decks, host, source=suite.source)
     check_suite_metrics(suite.document, [metric.name for metric in env.metrics if metric.kind == "bool"], suite.source)
     check_scenes(env, suite.episodes, source=suite.source)

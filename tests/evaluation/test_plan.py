@@ -40,6 +40,8 @@ def plan(host, write_suite):
         ("local/looker-v1", {"policy_config": {"camera": "topp"}}, MismatchError, "observes 'topp' and .* did you mean 'top'"),
         ("local/looker-v1", {"policy_config": {"history": [0, -1]}}, MismatchError, "observes.history"),
         ("local/looker-v1", {"policy_config": {"history": [0, 1]}}, MismatchError, "observes.history"),
+        ("local/seer-v1", {}, MismatchError, "local/seer-v1 reads 'future' of .* local/reach-v1 gives it goal"),
+        ("local/blind-seer-v1", {}, MismatchError, "reads 'goal' of .* gives it nothing"),
         ("local/reacher-v1", {"policy_config": ("chunk=many",)}, SchemaError, "--set chunk: "),
         ("local/reacher-v1", {"policy_config": ("chonk=3",)}, SchemaError, "did you mean 'chunk'"),
         ("local/reacher-v1", {"env_config": ("drift=x",)}, SchemaError, "--env-set drift: "),

@@ -373,7 +373,12 @@ def gf_register_policies(register):
             interface="reach:looker_interface",
         )
     )
-    register(PolicySpec(id="local/peeker-v1", summary="sees the goal", entry_point="reach:Peeker", privileged=True))
+    register(
+        PolicySpec(id="local/peeker-v1", summary="sees the goal", entry_point="reach:Peeker", privileged=True, reads=("goal",))
+    )
+    seer = {"summary": "sees what isn't there", "entry_point": "reach:Peeker", "reads": ("goal", "future")}
+    register(PolicySpec(id="local/seer-v1", privileged=True, **seer))
+    register(PolicySpec(id="local/blind-seer-v1", **seer))
     register(PolicySpec(id="local/blind-peeker-v1", summary="would like to", entry_point="reach:Peeker"))
     late = settings(chunk=("integer", 4), execute_steps=(["integer", "null"], None))
     register(PolicySpec(id="local/late-v1", summary="counts", entry_point="reach:Late", config_schema=late))

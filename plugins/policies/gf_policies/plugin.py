@@ -7,6 +7,7 @@ from gf_core.specs import Observes, PolicySpec
 
 gf_api_version = 1
 
+_STATE = ("cube", "cards", "target", "tool", "tool_target")
 _BLIND = Observes(cameras=(), proprio=False)
 
 POLICIES = (
@@ -15,6 +16,7 @@ POLICIES = (
         summary="scripted expert with the simulator's state: the ceiling that execution allows",
         entry_point="gf_policies.expert:make_expert",
         privileged=True,
+        reads=_STATE,
         observes=_BLIND,
         citation="arXiv:2511.06619",
     ),
@@ -23,6 +25,7 @@ POLICIES = (
         summary="the expert on a card drawn at random: execution without recognition",
         entry_point="gf_policies.expert:make_random_card",
         privileged=True,
+        reads=_STATE,
         observes=_BLIND,
     ),
     PolicySpec(
@@ -30,6 +33,7 @@ POLICIES = (
         summary="the expert on every card in turn: gains nothing where the first placement counts",
         entry_point="gf_policies.expert:make_touring",
         privileged=True,
+        reads=_STATE,
         observes=_BLIND,
     ),
     PolicySpec(id="gf/null-v1", summary="holds still", entry_point="gf_policies.controls:make_null", observes=_BLIND),

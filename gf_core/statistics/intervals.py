@@ -1,4 +1,4 @@
-"""Rates and their intervals: every number that a report or the leaderboard shows.
+"""Rates and their intervals.
 
 Episodes that share a cluster (for GrinningFace: the target emoji) are not independent, so the headline interval of a rate is
 :func:`cluster_interval`. Wilson's interval, which takes them as independent, is secondary. Nothing here depends on the order of
@@ -12,28 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gf_core.canonical import derive_seed
-
-LEVEL = 0.95
-"""Confidence level of every interval."""
-
-RESAMPLES = 10_000
-"""Bootstrap resamples: moves a limit by about 2 % of the interval's half width from one seed to another."""
-
-_NORMAL = NormalDist()
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval, both limits included."""
-
-    low: float
-    high: float
+from gf_core.statistics._clusters import LEVEL, RESAMPLES, Interval, bca_interval, correlation, normal_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +66,7 @@ def wilson(k: float, n: float, *, level: float = LEVEL) -> Interval | None:
         raise ValueError(f"{k} of {n} is not a proportion")
     if n == 0:
         return None
-    z = _NORMAL.inv_cdf((1 + level) / 2)
-    p = k / n
-    centre = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    low = 0.0 if k == 0 else (centre - half) / scale
-    high = 1.0 if k == n else (centre + half) / scale
-    return Interval(low, high)
+    return score_interval(k / n, n, normal_quantile(level))
 
 
 def intra_class_correlation(k: ArrayLike, n: ArrayLike) -> float:
@@ -102,17 +78,7 @@ def intra_class_correlation(k: ArrayLike, n: ArrayLike) -> float:
     M. S. Ridout, C. G. B. Demétrio, D. Firth, "Estimating intraclass correlation for binary data", Biometrics 55 (1999) 137-148.
     """
     hits, sizes = _counts(k, n)
-    groups, total = len(sizes), int(sizes.sum())
-    if total == groups > 1:
-        return 0.0
-    p = hits.sum() / max(total, 1)
-    if groups < 2 or p in (0.0, 1.0):
-        return 1.0
-    rates = hits / sizes
-    between = float((sizes * (rates - p) ** 2).sum()) / (groups - 1)
-    within = float((sizes * rates * (1 - rates)).sum()) / (total - groups)
-    typical = (total - float((sizes**2).sum()) / total) / (groups - 1)
-    return min(max((between - within) / (between + (typical - 1) * within), 0.0), 1.0)
+    return correlation(hits, hits, sizes)
 
 
 def effective_size(k: ArrayLike, n: ArrayLike) -> float:
@@ -155,8 +121,18 @@ def cluster_interval(k: ArrayLike, n: ArrayLike, *, level: float = LEVEL, resamp
     score = clustered_wilson(hits, sizes, level=level)
     if score is None or sizes.max() == 1 or len(np.unique(hits / sizes)) == 1:
         return score
-    boot = _bca(hits, sizes, level, resamples)
+    boot = bca_interval(hits, sizes, level, resamples)
     return Interval(min(boot.low, score.low), max(boot.high, score.high))
+
+
+def score_interval(p: float, n: float, quantile: float) -> Interval:
+    """Wilson's interval around the proportion p of n > 0 trials, with any quantile in place of the normal one."""
+    centre = p + quantile**2 / (2 * n)
+    half = quantile * math.sqrt(p * (1 - p) / n + quantile**2 / (4 * n * n))
+    scale = 1 + quantile**2 / n
+    low = 0.0 if p == 0 else (centre - half) / scale
+    high = 1.0 if p == 1 else (centre + half) / scale
+    return Interval(low, high)
 
 
 def chance_corrected(rate: float, chance: float) -> float:
@@ -174,32 +150,3 @@ def _counts(k: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.i
     hits, sizes = hits[sizes > 0], sizes[sizes > 0]
     order = np.lexsort((hits, sizes))  # sums of floats depend on it, in the last digit
     return hits[order], sizes[order]
-
-
-def _bca(hits: NDArray[np.int64], sizes: NDArray[np.int64], level: float, resamples: int) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval; needs at least two clusters with different rates."""
-    # Clusters with the same counts are interchangeable, so a resample is a draw of how often each kind occurs: fast, and
-    # independent of order. RandomState, because its streams are frozen across NumPy versions (NEP 19) and Generator's are not.
-    kinds, frequency = np.unique(np.stack([hits, sizes], axis=1), axis=0, return_counts=True)
-    seed = derive_seed("cluster-bootstrap", resamples, kinds.tolist(), frequency.tolist())
-    random = np.random.RandomState(np.random.PCG64(seed))
-    drawn = random.multinomial(len(hits), frequency / len(hits), size=resamples)
-    k, n = drawn @ kinds[:, 0], drawn @ kinds[:, 1]
-    total, scored = int(hits.sum()), int(sizes.sum())
-    below = (np.count_nonzero(k * scored < total * n) + np.count_nonzero(k * scored <= total * n)) / (2 * resamples)
-    bias = _NORMAL.inv_cdf(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples))
-    left_out = (total - kinds[:, 0]) / (scored - kinds[:, 1])  # jackknife: the estimate without one cluster of each kind
-    influence = np.average(left_out, weights=frequency) - left_out
-    acceleration = float(frequency @ influence**3) / (6 * float(frequency @ influence**2) ** 1.5)
-    z = _NORMAL.inv_cdf((1 + level) / 2)
-    low, high = np.quantile(k / n, [_bca_level(bias, acceleration, -z), _bca_level(bias, acceleration, z)])
-    return Interval(float(low), float(high))
-
-
-def _bca_level(bias: float, acceleration: float, z: float) -> float:
-    """Which quantile of the bootstrap distribution stands for the normal quantile z (Efron 1987, equation 1.9)."""
-    shifted = bias + z
-    denominator = 1 - acceleration * shifted
-    if denominator <= 0:  # beyond the pole of the correction: the whole tail
-        return 1.0 if shifted > 0 else 0.0
-    return _NORMAL.cdf(bias + shifted / denominator)
