@@ -139,7 +139,7 @@ def brought_by(spec: Spec) -> str:
 
 def one_line(value: object, limit: int = 500) -> str:
     """Text or an exception as one printable line: control and bidirectional characters escaped, cut at ``limit``."""
-    text = f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else str(value)
+    text = f"{type(value).__name__}: {value}".removesuffix(": ") if isinstance(value, BaseException) else str(value)
     text = printable(" ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

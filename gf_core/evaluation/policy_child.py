@@ -50,12 +50,14 @@ class Call:
         reset_slots, seeds: what ``reset`` gets; empty for no call of it.
         observation: the observation without its images.
         images: camera to shape; one after another from the region's beginning.
+        number: repeated in the answer, so that a second process, which a policy forked, can't answer the call before.
     """
 
     reset_slots: NDArray[np.int32]
     seeds: tuple[int, ...]
     observation: Observation
     images: Mapping[str, tuple[int, ...]]
+    number: int
 
 
 def make_policy(request: LoadPolicy) -> Policy:
@@ -143,7 +145,8 @@ def _answer(policy: Policy, call: Call, shared: mmap.mmap, width: int) -> tuple[
     slots = len(observation.slots)
     chunk = check_chunk(policy.act(observation), slots, width)
     execute = None if chunk.execute_steps is None else int(chunk.execute_steps)
-    return {"ok": True, "shape": chunk.actions.shape, "execute_steps": execute}, np.ascontiguousarray(chunk.actions).tobytes()
+    head = {"ok": True, "call": call.number, "shape": chunk.actions.shape, "execute_steps": execute}
+    return head, np.ascontiguousarray(chunk.actions).tobytes()
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

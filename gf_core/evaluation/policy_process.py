@@ -94,6 +94,7 @@ class PolicyProcess:
         self._first_call_seconds = math.inf
         self._answered = False
         self._busy = False
+        self._calls = 0
 
     def load(self) -> None:
         """Start the child and wait until it has loaded the policy."""
@@ -129,6 +130,8 @@ class PolicyProcess:
             if not reply["ok"]:
                 self._kill()
                 raise PolicyFaultError(reply["reason"])
+            if reply["call"] != call.number:
+                raise ValueError("an answer to another call")
             actions = np.frombuffer(rest[0], np.float32).reshape(reply["shape"])
         except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
             raise PolicyFaultError(self._end_of_life(error)) from error
@@ -179,9 +182,9 @@ class PolicyProcess:
             np.copyto(view, images)
             shapes[camera] = images.shape
             offset += images.size
-        return Call(
-            reset_slots=resets, seeds=tuple(seeds), observation=dataclasses.replace(observation, images={}), images=shapes
-        )
+        self._calls += 1
+        seen = dataclasses.replace(observation, images={})
+        return Call(reset_slots=resets, seeds=tuple(seeds), observation=seen, images=shapes, number=self._calls)
 
     def _end_of_life(self, error: Exception) -> str:
         """Why there was no answer, as a line without timings; the child is gone afterwards."""

@@ -23,7 +23,6 @@ REASONS = {
     "stop": "no answer before the deadline",
     "close": "its process ended with exit code 0",
     "exec": "its process ended with exit code 0",
-    "fork": "its process sent something that isn't an answer",
     "nan": "action element 2 at chunk step 3 isn't finite (nan)",
     "inf": "action element 2 at chunk step 3 isn't finite (-inf)",
     "wild": "action element 2 at chunk step 3 is beyond 100 times its bound (1e+06)",
@@ -74,6 +73,18 @@ def test_exactly_the_guilty_episodes_fail(gf: Gf, tmp_path: Path) -> None:
     report = gf("report", "run-8", "--suite", "mine.json", "--plugin", WICKED)
     assert report.returncode == 0
     assert "policy_error 4" in report.stdout
+
+
+@pytest.mark.full
+def test_two_processes_that_answer_harm_nobody_else(gf: Gf, tmp_path: Path) -> None:
+    deeds = ["nothing", "raise", "fork", "nothing", "noise"]
+    for name in ("fork", "nothing"):
+        write_suite(tmp_path / "mine.json", [name if deed == "fork" else deed for deed in deeds])
+        play(gf, name, "--slots", 2)
+    forked, quiet = (rows(tmp_path / name) for name in ("fork", "nothing"))
+    assert [row["ending"] for row in quiet] == ["horizon", "policy_error", "horizon", "horizon", "horizon"]
+    for i in (0, 1, 3, 4):  # whether the one that forked is found out before it ends is a matter of chance
+        assert {**forked[i], "previous": ""} == {**quiet[i], "previous": ""}
 
 
 @pytest.mark.full

@@ -95,7 +95,7 @@ def make_context(width: int, height: int) -> Context:
 
 
 def lock() -> threading.RLock:
-    """Held while contexts are made or freed: EGL's display is one for the whole process."""
+    """Held while contexts are made or freed: EGL's display and MuJoCo's table of OpenGL functions are one for the process."""
     return _LOCK
 
 

@@ -106,7 +106,8 @@ class _Canvas:
         model.vis.quality.shadowsize = self._preset.shadow
         with gl.lock():
             self._gl = gl.make_context(self._width, self._height)
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+            # MuJoCo looks up OpenGL's functions here, once for the whole process: two threads at it at once crash.
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._pool = TexturePool(model, self._context, faces)
         self._data = mujoco.MjData(model)
