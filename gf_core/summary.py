@@ -123,6 +123,12 @@ def summarize(rows: Sequence[Row], metrics: Iterable[MetricDecl]) -> list[SplitS
     return [_summarize_split(split, members, decls) for split, members in splits.items()]
 
 
+def outcomes(rows: Iterable[Row], decl: MetricDecl) -> dict[str, bool]:
+    """Episode id to whether a rate's metric is true, for the episodes that count in it: its n, and its k of them."""
+    scored = (r for r in rows if r["ending"] != ENV_ERROR)
+    return {str(r["episode"]): _flag(r, decl.metric) for r in scored if _counts(r, decl)}
+
+
 def tally(rows: Sequence[Row]) -> Tally:
     """What happened in these episodes."""
     scored = [r for r in rows if r["ending"] != ENV_ERROR]

@@ -14,7 +14,8 @@ from gf_core.cli._common import make_host, plugin_option, print_json
 
 if TYPE_CHECKING:
     from gf_core.evaluation.suites import Suite
-    from gf_core.reporting import RunReport, SuiteLoader
+    from gf_core.plugins import PluginHost
+    from gf_core.reporting import Evidence, RunReport, SuiteLoader
 
 WIDTH = 100
 """Columns where there is no terminal, and the most that are used in one."""
@@ -25,9 +26,19 @@ WIDTH = 100
 @click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV: a row per run, split and rate.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table per suite.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one page that needs nothing else.",
+)
+@click.option("--no-gallery", is_flag=True, help="With --html: without single episodes, whose pictures take most of the time.")
 @click.option("--suite", "file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite that was run.")
 @plugin_option
-def command(runs: Sequence[Path], form: str | None, file: Path | None, plugin_files: tuple[Path, ...]) -> None:
+def command(
+    runs: Sequence[Path], form: str | None, page: Path | None, no_gallery: bool, file: Path | None, plugin_files: tuple[Path, ...]
+) -> None:
     """Show what runs measured, per suite and split, with 95 % intervals and what guessing scores.
 
     RUN is a directory that `gf run` wrote, finished or not, or a directory that holds several.
@@ -37,27 +48,39 @@ def command(runs: Sequence[Path], form: str | None, file: Path | None, plugin_fi
       gf report runs/expert
       gf report runs --markdown
       gf report runs/a runs/b --json
+      gf report runs --html report.html
     """
-    from gf_core.reporting import find_runs, read_report, to_csv, to_document, to_markdown
+    from gf_core.reporting import check_place, find_runs, read_evidence, to_csv, to_document, to_markdown
 
-    load_suite = _suite_loader(file, plugin_files)
-    reports = [read_report(path, load_suite) for path in find_runs(runs)]
+    if page is not None:
+        check_place(page)
+    host = make_host(plugin_files)
+    load_suite = _suite_loader(file, host)
+    evidence = [read_evidence(path, load_suite) for path in find_runs(runs)]
+    reports = [one.report for one in evidence]
+    if page is not None:
+        _write_page(page, evidence, host, gallery=not no_gallery, silent=form is not None)
     if form == "json":
         print_json("report", to_document(reports))
     elif form == "csv":
         click.echo(to_csv(reports), nl=False)
     elif form == "markdown":
         click.echo(to_markdown(reports), nl=False)
-    else:
+    elif page is None:
         print_reports(reports)
 
 
-def _suite_loader(file: Path | None, plugin_files: Sequence[Path]) -> SuiteLoader:
+def _write_page(page: Path, evidence: Sequence[Evidence], host: PluginHost, *, gallery: bool, silent: bool) -> None:
+    from gf_core.reporting import html_report, write_page
+
+    size = write_page(page, html_report(evidence, host, gallery=gallery))
+    click.echo(f"wrote {page} ({size / 1e6:.1f} MB)", err=silent)
+
+
+def _suite_loader(file: Path | None, host: PluginHost) -> SuiteLoader:
     from functools import cache
 
     from gf_core.evaluation.suites import load_suite
-
-    host = make_host(plugin_files)
 
     @cache
     def load(reference: str) -> Suite:

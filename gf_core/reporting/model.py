@@ -72,6 +72,21 @@ class RunReport:
     problem: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A run's report with what it was made from, for pages that show single episodes.
+
+    Attributes:
+        report: the summary.
+        run: the run directory, as read.
+        suite: what was run; ``None`` where it can't be loaded here, or isn't the one that was run.
+    """
+
+    report: RunReport
+    run: Run
+    suite: Suite | None
+
+
 def find_runs(paths: Iterable[Path]) -> list[Path]:
     """Run directories: each path that is one, and the run directories right inside a path that isn't, sorted by name; each once.
 
@@ -91,6 +106,11 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_report(path: Path, load_suite: SuiteLoader) -> RunReport:
+    """The summary alone; see :func:`read_evidence`."""
+    return read_evidence(path, load_suite).report
+
+
+def read_evidence(path: Path, load_suite: SuiteLoader) -> Evidence:
     """Read a run directory, finished or not, and summarise it.
 
     Where the suite can't be loaded here, or isn't the one that was run, only success is reported, and ``problem`` says why.
@@ -113,7 +133,7 @@ def read_report(path: Path, load_suite: SuiteLoader) -> RunReport:
     except GrinningFaceError as error:
         raise RunDirectoryError(error.what, where=f"{path} ({identity['suite']['id']})", hint=error.hint) from error
     order = list(suite.splits) if suite else sorted(s.split for s in splits)
-    return RunReport(
+    report = RunReport(
         path=str(path),
         suite=identity["suite"]["id"],
         suite_sha256=identity["suite"]["sha256"],
@@ -130,6 +150,7 @@ def read_report(path: Path, load_suite: SuiteLoader) -> RunReport:
         tally=tally(run.records),
         problem=problem,
     )
+    return Evidence(report=report, run=run, suite=suite)
 
 
 def _suite(identity: Mapping[str, Any], load_suite: SuiteLoader) -> tuple[Suite | None, str]:

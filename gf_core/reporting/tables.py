@@ -170,4 +170,4 @@ def _limits(interval: Interval | None) -> tuple[float | None, float | None]:
 
 def _csv(text: str) -> str:
     text = printable(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -116,12 +117,27 @@ def guess(episode: Episode) -> dict[str, Any]:
     return outcome(right if rng.random() < 0.9 else None, intended=right)
 
 
+@pytest.fixture(autouse=True)
+def nothing_here_outlives_a_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk, twice an episode, would take most of the tests' time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """``make_run(name, play=guess, only=None, run={...})`` -> directory; ``only`` limits how many episodes are recorded."""
+    """``make_run(name, play=guess, only=None, run={...})`` -> directory.
 
-    def make(name: str = "run", *, play: Play = guess, only: int | None = None, run: Mapping[str, Any] | None = None) -> Path:
-        plan = suite().episodes
+    ``only`` limits how many episodes are recorded; ``plan`` are another suite's.
+    """
+
+    def make(
+        name: str = "run",
+        *,
+        play: Play = guess,
+        only: int | None = None,
+        run: Mapping[str, Any] | None = None,
+        plan: tuple[Episode, ...] = suite().episodes,
+    ) -> Path:
         document = identity(**(run or {}))
         if document["episodes"] is not None:
             plan = tuple(e for e in plan if e.id in document["episodes"])

@@ -192,11 +192,11 @@ def test_json_is_complete_and_repeatable(make_run: MakeRun, load: Any) -> None:
 
 def test_csv_has_a_row_per_rate_and_no_formulas(make_run: MakeRun, load: Any) -> None:
     report = read_report(make_run(run={"policy": {"id": "=cmd|' /C calc'!A0"}}), load)
-    renamed = tuple(replace(s, split=name) for s, name in zip(report.splits, ("@SUM(1)", "-1+1"), strict=True))
+    renamed = tuple(replace(s, split=name) for s, name in zip(report.splits, ("@SUM(1)", " ＝1+1"), strict=True))
     rows = list(csv.DictReader(io.StringIO(to_csv([replace(report, splits=renamed)]))))
     assert len(rows) == 8
     assert {row["policy"] for row in rows} == {"'=cmd|' /C calc'!A0"}
-    assert [row["split"] for row in rows[::4]] == ["'@SUM(1)", "'-1+1"]
+    assert [row["split"] for row in rows[::4]] == ["'@SUM(1)", "' ＝1+1"]
     recognition = next(row for row in rows if row["metric"] == "recognition")
     assert int(recognition["k"]) / int(recognition["n"]) == pytest.approx(float(recognition["estimate"]))
     assert float(recognition["corrected_low"]) < 0  # a number stays one, minus sign and all
