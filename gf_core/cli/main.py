@@ -18,7 +18,9 @@ from gf_core.errors import GrinningFaceError, did_you_mean
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("gf_core.cli.run:command", "Evaluate a policy on a suite."),
     "report": ("gf_core.cli.report:command", "Show what runs came to, with intervals and chance levels."),
-    "replay": ("gf_core.cli.replay:command", "Show an episode of a run again, as a video."),
+    "replay": ("gf_core.cli.replay:command", "Verify a run by driving its recordings again, or show an episode as a video."),
+    "submit": ("gf_core.cli.submit:command", "Pack runs into a submission."),
+    "leaderboard": ("gf_core.cli.leaderboard:command", "Check submissions."),
     "list": ("gf_core.cli.listing:list_command", "List what can be used: policies, environments, suites, …"),
     "show": ("gf_core.cli.listing:show_command", "Show one thing by its id, with its settings."),
     "plugins": ("gf_core.cli.plugins:command", "Show which plugins are loaded, and why others are not."),

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from gf_core.evaluation.plan import Plan, Request, Timing, make_plan
     from gf_core.evaluation.policy_process import Deadlines
     from gf_core.evaluation.progress import Progress, Quiet
-    from gf_core.evaluation.replay import Camera, Replayed, replay_episode
+    from gf_core.evaluation.replay import Camera, Replayed, recorded_suite, replay_episode
     from gf_core.evaluation.run import Resources, RunResult, run_suite
     from gf_core.evaluation.suites import Suite, load_suite
+    from gf_core.evaluation.verification import Verification, verify_run
 
 _HOMES = {
     "Camera": "replay",
@@ -29,10 +30,13 @@ _HOMES = {
     "RunResult": "run",
     "Suite": "suites",
     "Timing": "plan",
+    "Verification": "verification",
     "load_suite": "suites",
     "make_plan": "plan",
+    "recorded_suite": "replay",
     "replay_episode": "replay",
     "run_suite": "run",
+    "verify_run": "verification",
 }
 
 __all__ = [
@@ -47,10 +51,13 @@ __all__ = [
     "RunResult",
     "Suite",
     "Timing",
+    "Verification",
     "load_suite",
     "make_plan",
+    "recorded_suite",
     "replay_episode",
     "run_suite",
+    "verify_run",
 ]
 
 

@@ -1,24 +1,27 @@
-"""Drives the recorded controls of an episode through its environment again, and says whether the same happens."""
+"""Drives the recording of an episode through its environment again, says whether the same happens, and films it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gf_core.contracts import BatchEnv, Episode, Images, Outcome
+from gf_core.contracts import BatchEnv, Episode, Images
 from gf_core.errors import GrinningFaceError, PluginError, RunDirectoryError, did_you_mean
+from gf_core.evaluation.driver import By, differences, other_controls
 from gf_core.evaluation.environment import make_env
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
+from gf_core.evaluation.verification import how_to_drive
 from gf_core.registry import one_line
-from gf_core.runs import Row, Run
+from gf_core.runs import RUN, Row, Run
+from gf_core.schemas import validate
 from gf_core.specs import Observes
-from gf_core.summary import ENV_ERROR, POLICY_ERROR
+from gf_core.summary import ENV_ERROR
 from gf_core.trajectories import Trajectory
 
 if TYPE_CHECKING:
@@ -50,16 +53,24 @@ class Replayed:
     Attributes:
         episode: the episode.
         record: its row.
+        by: whether the recorded actions were driven, or the controls (:mod:`gf_core.evaluation.verification`).
         differences: what went otherwise than recorded, ``steps: 68 recorded, 66 replayed``; empty if nothing did.
     """
 
     episode: Episode
     record: Row
+    by: By
     differences: tuple[str, ...]
 
 
 def replay_episode(
-    run: Run, name: str, host: PluginHost, *, suite_file: Path | None = None, camera: Camera | None = None
+    run: Run,
+    name: str,
+    host: PluginHost,
+    *,
+    suite_file: Path | None = None,
+    camera: Camera | None = None,
+    by: By | None = None,
 ) -> Replayed:
     """Replay one episode of a run. The policy isn't needed.
 
@@ -71,27 +82,40 @@ def replay_episode(
         host: the plugins.
         suite_file: where the suite is, if it is ``local/``.
         camera: films it.
+        by: what to drive; by default what :func:`gf_core.evaluation.verification.how_to_drive` says.
 
     Raises:
         GrinningFaceError: no such episode, camera or suite, a suite that isn't the run's, or a damaged recording.
     """
-    suite = _suite_of(run, host, suite_file)
+    suite = recorded_suite(run, host, suite_file)
     record = _record(run, name)
     trajectory = run.trajectory(record["episode"])
     hz = float(run.identity["control_hz"])
     episode = at_rate(next(e for e in suite.episodes if e.id == record["episode"]), hz)
+    chosen = by or how_to_drive(run.identity)[0]
     with contextlib.closing(make_env(suite, run.identity["environment"]["config"], hz, host, slots=1, threads=1)) as env:
         filmed = _checked(camera, env) if camera else None
         try:
-            differences = _drive(env, episode, record, trajectory, filmed)
+            found = _drive(env, episode, record, trajectory, filmed, chosen)
         except GrinningFaceError:
             raise
         except (Exception, SystemExit) as error:
             raise PluginError(f"{suite.env} broke during the replay ({one_line(error)})", where=record["episode"]) from error
-    return Replayed(episode=episode, record=record, differences=tuple(differences))
+    return Replayed(episode=episode, record=record, by=chosen, differences=tuple(found))
 
 
-def _suite_of(run: Run, host: PluginHost, suite_file: Path | None) -> Suite:
+def recorded_suite(run: Run, host: PluginHost, suite_file: Path | None = None) -> Suite:
+    """The suite that a run was of.
+
+    Args:
+        run: the run.
+        host: the plugins.
+        suite_file: where the suite is, if it is ``local/``.
+
+    Raises:
+        GrinningFaceError: it isn't known here, or it isn't the one that was run, or run.json isn't what its schema says.
+    """
+    validate(run.identity, "run", source=str(run.path / RUN))
     recorded = run.identity["suite"]
     if suite_file is None and recorded["id"].startswith("local/"):
         raise GrinningFaceError(f"the run's suite is {recorded['id']}", where=str(run.path), hint="give its file with --suite")
@@ -128,7 +152,7 @@ def _checked(camera: Camera, env: BatchEnv) -> Camera:
     return dataclasses.replace(camera, name=camera.name or cameras[0])
 
 
-def _drive(env: BatchEnv, episode: Episode, record: Row, trajectory: Trajectory, camera: Camera | None) -> list[str]:
+def _drive(env: BatchEnv, episode: Episode, record: Row, trajectory: Trajectory, camera: Camera | None, by: By) -> list[str]:
     def film(step: int) -> None:
         if camera is not None:
             wanted = Observes(cameras=(camera.name,), size=camera.size, proprio=False)
@@ -136,30 +160,23 @@ def _drive(env: BatchEnv, episode: Episode, record: Row, trajectory: Trajectory,
 
     env.reset(_SLOT, [episode])
     film(0)
-    done, step = False, 0
-    for step, controls in enumerate(trajectory.controls, start=1):
-        done = bool(env.step_controls(_SLOT, controls[None])[0])
+    other, clipped, step = "", 0, 0
+    for step, (action, controls) in enumerate(zip(trajectory.actions, trajectory.controls, strict=True), start=1):
+        if by == "actions":
+            result = env.step(_SLOT, action[None])
+            done, clipped = bool(result.done[0]), clipped + bool(result.clipped[0])
+            what = other_controls(controls, np.asarray(result.controls[0], np.float64))
+            other = other or (f"step {step}: {what}" if what else "")
+        else:
+            done = bool(env.step_controls(_SLOT, controls[None])[0])
         film(step)
         if done:
             break
-    (outcome,) = env.outcome(_SLOT)
-    return list(_differences(record, outcome, step))
-
-
-def _differences(record: Mapping[str, object], outcome: Outcome, steps: int) -> list[str]:
     if record["ending"] == ENV_ERROR:
         return []
-    replayed: dict[str, object] = {"steps": steps}
-    recorded: dict[str, object] = {"steps": record["steps"]}
-    if record["ending"] != POLICY_ERROR:
-        replayed |= {"success": outcome.success, "ending": outcome.ending}
-        recorded |= {"success": record["success"], "ending": record["ending"]}
-    metrics = record["metrics"]
-    assert isinstance(metrics, Mapping)
-    recorded |= metrics
-    replayed |= outcome.metrics
-    return [
-        f"{name}: {recorded.get(name)!r} recorded, {replayed.get(name)!r} replayed"
-        for name in recorded | replayed
-        if recorded.get(name) != replayed.get(name)
-    ]
+    (outcome,) = env.outcome(_SLOT)
+    found = [other, "" if step == record["steps"] else f"steps: {record['steps']!r} recorded, {step!r} replayed"]
+    exact = by == "actions"
+    state = env.state_hash(_SLOT)[0]
+    found += differences(record, outcome, exact=exact, state=state, clipped=clipped if exact else None)
+    return [line for line in found if line]

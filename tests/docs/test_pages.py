@@ -55,6 +55,7 @@ def test_every_code_is_documented_and_exists():
     files = [file for source in SOURCES for file in (ROOT / source).rglob("*.py")]
     used = {code for file in files for code in re.findall(r"\"(GF\d{3})\"", file.read_text(encoding="utf-8"))}
     documented = set(re.findall(r"^\| (GF\d{3}) \|", (ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE))
+    documented |= set(re.findall(r"^### (GF4\d{2}): ", (ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert used == documented
     assert set(RULES) <= used
 

@@ -48,7 +48,7 @@ def write_suite(path: Path, deeds: list[str]) -> None:
 
 
 def play(gf: Gf, out: str, *more: object) -> Path:
-    done = gf("run", "mine.json", "--policy", "local/wicked-v1", "--plugin", WICKED, "--deadline", "1", "--out", out, *more)
+    done = gf("run", "mine.json", "--policy", "local/wicked-v1", "--plugin", WICKED, "--deadline", "2", "--out", out, *more)
     assert done.returncode == 0, done.stderr
     return Path(out)
 

@@ -1,4 +1,4 @@
-"""Recorded controls, driven through the environment again."""
+"""Recordings of single episodes, driven through the environment again."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def run(play, write_suite):
     return play(suite, "local/reacher-v1").run, Path(suite)
 
 
+@pytest.mark.parametrize("by", ["actions", "controls", None])
 @pytest.mark.parametrize("episode", ["e000", "e001", "e002", "e003"])
-def test_replays_as_recorded(run, host, episode):
+def test_replays_as_recorded(run, host, episode, by):
     there, suite = run
-    assert replay_episode(there, episode, host, suite_file=suite).differences == ()
+    found = replay_episode(there, episode, host, suite_file=suite, by=by)
+    assert (found.differences, found.by) == ((), by or "actions")
 
 
 def test_an_environment_that_breaks_is_named(play, write_suite, host):
@@ -41,19 +43,20 @@ def test_the_first_failure(run, host):
 
 
 def test_other_controls_are_noticed(run, host):
-    """Controls that were edited together with their hash don't lead to the recorded outcome."""
+    """Controls that were edited together with their hash aren't what the actions give, nor do they lead to the outcome."""
     from gf_core import trajectories
     from gf_core.canonical import sha256
 
     there, suite = run
     trajectory = there.trajectory("e001")
-    trajectory.controls[3, 0] += 1e-9
+    trajectory.controls[3, 0] -= 0.1
     data = trajectories.to_bytes(trajectory)
     (there.path / "trajectories" / "e001.npz").write_bytes(data)
     there.records[1]["trajectory_sha256"] = sha256(data)
-    (difference, *more) = replay_episode(there, "e001", host, suite_file=suite).differences
+    (difference,) = replay_episode(there, "e001", host, suite_file=suite).differences
+    assert difference.startswith("step 4: controls[0]: ")
+    (difference,) = replay_episode(there, "e001", host, suite_file=suite, by="controls").differences
     assert difference.startswith("distance: ")
-    assert any(line.startswith("state_sha256: ") for line in more)
 
 
 def test_an_episode_that_ends_sooner_is_noticed(run, host):

@@ -1,0 +1,239 @@
+"""Checks submissions against every rule, one file after the other or several at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gf_core._problems import printable
+from gf_core.errors import GrinningFaceError
+from gf_core.evaluation.driver import By
+from gf_core.evaluation.progress import Progress
+from gf_core.evaluation.suites import Suite
+from gf_core.evaluation.verification import verify_run
+from gf_core.leaderboard import checks
+from gf_core.leaderboard.archive import Archive, open_archive
+from gf_core.leaderboard.bundle import CARD, MANIFEST, MAX_DOCUMENT, BundledRun, describe_run, read_document, read_manifest
+from gf_core.leaderboard.pack import file_sha256
+from gf_core.leaderboard.plausibility import Traits, check_copies, check_done, left_out, read_traits, too_good
+from gf_core.leaderboard.rules import RULES
+from gf_core.leaderboard.sheet import Finding, Sheet
+from gf_core.leaderboard.verdict import Badge, CheckedRun, Verdict
+from gf_core.summary import ENV_ERROR, SplitSummary
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
+
+
+@dataclass(kw_only=True, eq=False)
+class _Opened:
+    """A run on its way through the rules."""
+
+    run: BundledRun
+    suite: Suite
+    splits: tuple[SplitSummary, ...]
+    traits: Mapping[str, Traits]
+    replayed_by: By | None = None
+
+
+def verify_file(path: Path, host: PluginHost, *, threads: int = 0, progress: Progress | None = None) -> Verdict:
+    """Hold one file against the rules that concern it alone.
+
+    Rules are checked in order; the recordings are replayed only where nothing before is broken.
+
+    Args:
+        path: the file.
+        host: the plugins, which know suites and environments.
+        threads: threads for physics; 0 for all.
+        progress: a display of the replay.
+    """
+    sheet = Sheet()
+    name: str | None = None
+    digest: str | None = None
+    opened: list[_Opened] = []
+    try:
+        with open_archive(path) as archive:
+            sheet.note("GF401", "pass")
+            digest = file_sha256(path)
+            card = (
+                sheet.check("GF403", lambda: read_document(archive, CARD, "card", MAX_DOCUMENT))
+                if CARD in archive.members
+                else None
+            )
+            name = card["name"] if card else None
+            manifest = sheet.check("GF402", lambda: read_manifest(archive))
+            if manifest is not None and card is not None:
+                opened = _check_runs(archive, manifest, card, host, sheet)
+            elif card is None:
+                sheet.note("GF403", "fail", f"{CARD} is missing")
+            if opened and sheet.first_failed is None:
+                _replay(opened, host, sheet, threads, progress)
+    except GrinningFaceError as error:
+        sheet.note("GF401", "fail", error.what)
+    return _verdict(printable(path.name), digest, name, sheet, opened)
+
+
+def _check_runs(
+    archive: Archive, manifest: Mapping[str, Any], card: Mapping[str, Any], host: PluginHost, sheet: Sheet
+) -> list[_Opened]:
+    identities: dict[str, Mapping[str, Any]] = {}
+    opened: list[_Opened] = []
+    for described in manifest["runs"]:
+        path = described["path"]
+        identity = sheet.check("GF404", partial(checks.read_identity, archive, path))
+        suite = sheet.check("GF405", partial(checks.known_suite, identity, path, host)) if identity else None
+        if identity is None or suite is None:
+            continue
+        identities[path] = identity
+        sheet.check("GF406", partial(checks.check_as_in_suite, identity, path, suite, host))
+        sheet.check("GF413", partial(checks.check_versions, identity, path))
+        sheet.check("GF414", partial(checks.check_unprivileged, identity, path, host))
+        run = sheet.check(("GF404", "GF407", "GF408"), partial(checks.check_rows, archive, path, identity, suite))
+        if run is None:
+            continue
+        sheet.check("GF402", partial(_check_description, described, run, suite))
+        sheet.check("GF412", partial(checks.check_faults, run))
+        splits = sheet.check("GF411", partial(checks.recompute, run, suite))
+        traits = sheet.check(("GF409", "GF410"), partial(read_traits, run, suite, host))
+        if splits is not None and traits is not None:
+            opened.append(_Opened(run=run, suite=suite, splits=tuple(splits), traits=traits))
+    if identities:
+        sheet.check("GF415", partial(checks.check_one_policy, identities))
+        sheet.check("GF416", partial(checks.check_training, card, [entry.suite for entry in opened], host))
+    sheet.check("GF417", partial(checks.check_selection, card))
+    if opened:
+        sheet.check("GF418", partial(check_copies, [(entry.run, entry.suite, entry.traits) for entry in opened], host))
+    for entry in opened:
+        sheet.check("GF419", partial(check_done, entry.run, entry.traits))
+        sheet.note("GF450", "flag" if (why := too_good(entry.run)) else "pass", why)
+        sheet.note("GF452", "flag" if (why := left_out(entry.run)) else "pass", why)
+    return opened
+
+
+def _check_description(described: Mapping[str, Any], run: BundledRun, suite: Suite) -> None:
+    for key, value in describe_run(run.path, run.identity, run.records, suite).items():
+        if described[key] != value:
+            raise GrinningFaceError(f"is {described[key]!r} and should be {value!r}", where=f"{MANIFEST}#/runs/{run.path}/{key}")
+
+
+def _replay(opened: Sequence[_Opened], host: PluginHost, sheet: Sheet, threads: int, progress: Progress | None) -> None:
+    for entry in opened:
+        run, suite = entry.run, entry.suite
+        if not host.envs.get(suite.env).replayable:
+            sheet.note("GF420", "unchecked", f"recordings of {suite.env} can't be replayed")
+            continue
+        check = partial(verify_run, run, suite, host, threads=threads, first_only=True, progress=progress)
+        found = sheet.check("GF420", check)
+        if found is None:
+            return
+        entry.replayed_by = found.by
+        if not found.equal:
+            sheet.note("GF420", "fail", f"{run.path}: {found.differences[0]}")
+        sheet.note("GF420", "pass", f"{found.compared} episodes, {found.steps} steps by {found.by}")
+        sheet.note("GF451", "flag" if found.by == "controls" else "pass", f"{run.path}: {found.why}" if found.why else "")
+
+
+def _verdict(file: str, digest: str | None, name: str | None, sheet: Sheet, opened: Sequence[_Opened]) -> Verdict:
+    consistent = sheet.first_failed is None
+    replayed = bool(opened) and all(entry.replayed_by is not None for entry in opened)
+    badge: Badge = "disputed" if not consistent else "replayed" if replayed else "consistent"
+    runs = tuple(
+        CheckedRun(
+            path=entry.run.path,
+            suite=entry.suite.id,
+            suite_sha256=entry.suite.sha256,
+            ranked=entry.suite.ranked,
+            policy=entry.run.identity["policy"]["id"],
+            episodes=len(entry.run.records),
+            env_errors=sum(row["ending"] == ENV_ERROR for row in entry.run.records),
+            replayed_by=entry.replayed_by,
+            splits=entry.splits,
+        )
+        for entry in opened
+    )
+    prints = {
+        checks.run_key(entry.run.identity): {episode: one.actions for episode, one in entry.traits.items() if one.actions}
+        for entry in opened
+    }
+    return Verdict(
+        file=file,
+        sha256=digest,
+        name=name,
+        badge=badge,
+        findings=tuple(sheet),
+        runs=runs if consistent else (),
+        prints=prints,
+    )
+
+
+def verify_files(
+    paths: Sequence[Path], make_host: Callable[[], PluginHost], *, jobs: int = 1, progress: Progress | None = None
+) -> list[Verdict]:
+    """Hold several files against the rules, also against each other, in the order of their names: earlier ones stand.
+
+    Args:
+        paths: the files.
+        make_host: makes the plugin host, in every process; picklable.
+        jobs: files at once, each in a process of its own.
+        progress: a display, for ``jobs = 1``.
+
+    Raises:
+        GrinningFaceError: a process died.
+    """
+    ordered = sorted(paths, key=lambda path: (path.name, str(path)))
+    if jobs == 1 or len(ordered) == 1:
+        host = make_host()
+        verdicts = [verify_file(path, host, progress=progress) for path in ordered]
+    else:
+        try:
+            with ProcessPoolExecutor(min(jobs, len(ordered)), multiprocessing.get_context("spawn")) as pool:
+                verdicts = list(pool.map(partial(_verify_alone, make_host), ordered))
+        except BrokenProcessPool as error:
+            raise GrinningFaceError("a process that was checking died", hint="--jobs 1 shows with which file") from error
+    return compare_files(verdicts)
+
+
+def _verify_alone(make_host: Callable[[], PluginHost], path: Path) -> Verdict:
+    return verify_file(path, make_host(), threads=1)
+
+
+def compare_files(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, with GF421 and GF422 checked where there are several files; of two alike, the later one breaks the rule."""
+    if len(verdicts) < 2:
+        return list(verdicts)
+    runs: dict[str, str] = {}
+    recordings: dict[tuple[str, str], str] = {}
+    compared: list[Verdict] = []
+    for verdict in verdicts:
+        found = {finding.code: finding for finding in verdict.findings}
+        same = next((runs[key] for key in verdict.prints if key in runs), "")
+        pairs = [(episode, digest) for prints in verdict.prints.values() for episode, digest in prints.items()]
+        copied = next((pair for pair in pairs if pair in recordings), None)
+        if verdict.prints:
+            found["GF421"] = _compared("GF421", f"{same} has it too" if same else "")
+            found["GF422"] = _compared("GF422", f"{copied[0]} is as in {recordings[copied]}" if copied else "")
+        broken = any(finding.status == "fail" for finding in found.values())
+        compared.append(
+            dataclasses.replace(
+                verdict,
+                findings=tuple(found[code] for code in RULES),
+                badge="disputed" if broken else verdict.badge,
+                runs=() if broken else verdict.runs,
+            )
+        )
+        for key in verdict.prints:
+            runs.setdefault(key, verdict.file)
+        for pair in pairs:
+            recordings.setdefault(pair, verdict.file)
+    return compared
+
+
+def _compared(code: str, what: str) -> Finding:
+    return Finding(code=code, status="fail" if what else "pass", detail=what)
