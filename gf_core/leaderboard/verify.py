@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,10 @@ from gf_core.leaderboard.plausibility import Traits, check_copies, check_done, l
 from gf_core.leaderboard.rules import RULES
 from gf_core.leaderboard.sheet import Finding, Sheet
 from gf_core.leaderboard.verdict import Badge, CheckedRun, Verdict
+from gf_core.registry import one_line
 from gf_core.summary import ENV_ERROR, SplitSummary
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -77,6 +81,9 @@ def verify_file(path: Path, host: PluginHost, *, threads: int = 0, progress: Pro
                 _replay(opened, host, sheet, threads, progress)
     except GrinningFaceError as error:
         sheet.note("GF401", "fail", error.what)
+    except Exception as error:  # whatever a stranger thought of, it ends neither the other checks nor in a badge
+        log.exception("checking %s broke", path)
+        sheet.note("GF401", "fail", f"checking it broke: {one_line(error)}")
     return _verdict(printable(path.name), digest, name, sheet, opened)
 
 

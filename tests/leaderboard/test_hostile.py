@@ -18,14 +18,15 @@ from gf_core.leaderboard.bundle import document_bytes
 from .forging import CARD, bundle
 
 MIB = 1 << 20
-CHECK = """
-import json, resource, sys
+CHECK = r"""
+import json, re, sys
 from pathlib import Path
 from gf_core.leaderboard import verify_file
 from gf_core.plugins import load_plugins
 verdict = verify_file(Path(sys.argv[1]), load_plugins())
 detail = next(f.detail for f in verdict.findings if f.code == verdict.first_failed)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not getrusage: its peak includes that of the process that started this one.
+peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 print(json.dumps([verdict.badge, verdict.first_failed, detail, peak]))
 """
 
@@ -121,6 +122,16 @@ def test_hostile_rows_are_refused_at_the_first(tmp_path, forge, host, submit, ro
     verdict = verify_file(tmp_path / "b.zip", host)
     assert verdict.first_failed == "GF404"
     assert message in next(f.detail for f in verdict.findings if f.code == "GF404")
+
+
+def test_an_error_that_nobody_thought_of_ends_in_no_badge(forge, submit, host, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("gf_core.leaderboard.verify.check_done", broken)
+    verdict = verify_file(submit(forge().write()), host)
+    assert (verdict.badge, verdict.first_failed) == ("disputed", "GF401")
+    assert verdict.findings[0].detail == "checking it broke: RecursionError: too deep"
 
 
 def test_hostile_text_in_the_card_is_refused_or_harmless(forge, host, tmp_path):
