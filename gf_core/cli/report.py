@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gf_core.evaluation.suites import Suite
     from gf_core.plugins import PluginHost
     from gf_core.reporting import Evidence, RunReport, SuiteLoader
+    from gf_core.reporting.film import Watch
 
 WIDTH = 100
 """Columns where there is no terminal, and the most that are used in one."""
@@ -61,7 +63,7 @@ def command(
     if page is not None:
         _write_page(page, evidence, host, gallery=not no_gallery, silent=form is not None)
     if form == "json":
-        print_json("report", to_document(reports))
+        print_json("report", to_document(reports, evidence))
     elif form == "csv":
         click.echo(to_csv(reports), nl=False)
     elif form == "markdown":
@@ -73,8 +75,21 @@ def command(
 def _write_page(page: Path, evidence: Sequence[Evidence], host: PluginHost, *, gallery: bool, silent: bool) -> None:
     from gf_core.reporting import html_report, write_page
 
-    size = write_page(page, html_report(evidence, host, gallery=gallery))
+    with _watching() as watch:
+        text = html_report(evidence, host, gallery=gallery, watch=watch)
+    size = write_page(page, text)
     click.echo(f"wrote {page} ({size / 1e6:.1f} MB)", err=silent)
+
+
+@contextmanager
+def _watching() -> Iterator[Watch]:
+    """A bar on standard error while the gallery is drawn, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("drawing the gallery", total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _suite_loader(file: Path | None, host: PluginHost) -> SuiteLoader:

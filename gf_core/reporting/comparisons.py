@@ -25,6 +25,14 @@ class Compared:
     pairs: tuple[tuple[int, int, PairComparison], ...]
 
 
+def by_suite(evidence: Sequence[Evidence]) -> list[dict[int, Evidence]]:
+    """Runs that may be compared: for each suite, number (from 1, in the order given) to run."""
+    groups: dict[tuple[str, str], dict[int, Evidence]] = {}
+    for number, one in enumerate(evidence, start=1):
+        groups.setdefault((one.report.suite, one.report.suite_sha256), {})[number] = one
+    return list(groups.values())
+
+
 def compare_split(group: Mapping[int, Evidence], split: str, declarations: Sequence[MetricDecl]) -> list[Compared]:
     """Every rate that counts all episodes, compared over all pairs of runs; a conditional one would compare other episodes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,18 @@ class Filmed:
     differs: str
 
 
-def film(suite: Suite, config: Mapping[str, Any], control_hz: float, takes: Sequence[Take], host: PluginHost) -> list[Filmed]:
+Watch = Callable[[int, int], None]
+"""Is told how many frames are drawn, and of how many."""
+
+
+def film(
+    suite: Suite,
+    config: Mapping[str, Any],
+    control_hz: float,
+    takes: Sequence[Take],
+    host: PluginHost,
+    watch: Watch = lambda done, of: None,
+) -> list[Filmed]:
     """Film episodes of one suite by the environment's first camera.
 
     Args:
@@ -69,6 +80,7 @@ def film(suite: Suite, config: Mapping[str, Any], control_hz: float, takes: Sequ
         control_hz: control rate [1/s].
         takes: the episodes.
         host: the plugins.
+        watch: is told after every drawing.
 
     Raises:
         GrinningFaceError: the environment has no camera, can't draw here, or breaks.
@@ -77,14 +89,14 @@ def film(suite: Suite, config: Mapping[str, Any], control_hz: float, takes: Sequ
         if not env.spec.cameras:
             raise GrinningFaceError(f"{env.spec.id} has no camera")
         try:
-            return _film(env, takes)
+            return _film(env, takes, watch)
         except GrinningFaceError:
             raise
         except (Exception, SystemExit) as error:
             raise GrinningFaceError(f"{env.spec.id} broke during the replay ({one_line(error)})") from error
 
 
-def _film(env: BatchEnv, takes: Sequence[Take]) -> list[Filmed]:
+def _film(env: BatchEnv, takes: Sequence[Take], watch: Watch) -> list[Filmed]:
     lengths = np.array([min(len(take.controls), take.episode.horizon) for take in takes])
     keep = [set(np.linspace(0, length, FRAMES).round().astype(int).tolist()) for length in lengths]
     frames: list[list[Images]] = [[] for _ in takes]
@@ -96,6 +108,8 @@ def _film(env: BatchEnv, takes: Sequence[Take]) -> list[Filmed]:
         shown = [slot for slot in running.tolist() if step in keep[slot]]
         for slot, image in zip(shown, _shoot(env, shown, FRAME_SIZE), strict=True):
             frames[slot].append(image)
+        if shown:
+            watch(sum(map(len, frames)), sum(map(len, keep)))
         running = running[lengths[running] > step]
         if not len(running):
             break

@@ -13,7 +13,7 @@ from gf_core.contracts import Episode
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.suites import Suite, at_rate
 from gf_core.reporting.faces import Face, Faces
-from gf_core.reporting.film import Filmed, Take, film
+from gf_core.reporting.film import Filmed, Take, Watch, film
 from gf_core.reporting.model import Evidence
 from gf_core.reporting.outcomes import Kind, conditional, kind_of
 from gf_core.runs import Row
@@ -73,15 +73,17 @@ class Strip:
     note: str = ""
 
 
-def make_gallery(evidence: Sequence[Evidence], faces: Faces, host: PluginHost) -> list[Strip]:
+def make_gallery(
+    evidence: Sequence[Evidence], faces: Faces, host: PluginHost, watch: Watch = lambda done, of: None
+) -> list[Strip]:
     """A strip for each run: drawn by a hash of the episodes' ids, so the same for every policy and chosen by nobody.
 
     Runs of one suite under the same settings of the environment are filmed side by side. Where something stands in the way, a
-    missing OpenGL or trajectory, a strip has no pictures and says why.
+    missing OpenGL or trajectory, a strip has no pictures and says why. ``watch`` is told how far the drawing is, suite by suite.
     """
     limit = max(1, min(ITEMS, MOST // max(1, len(evidence))))
     strips = [_strip(one, limit, faces) for one in evidence]
-    films = _films(evidence, strips, host)
+    films = _films(evidence, strips, host, watch)
     return _within_budget([_with_pictures(strip, films[number]) for number, strip in enumerate(strips)])
 
 
@@ -142,7 +144,7 @@ _Films = dict[int, dict[str, Filmed] | str]
 """Number of a run to its films by episode, or to why there are none."""
 
 
-def _films(evidence: Sequence[Evidence], strips: Sequence[Strip], host: PluginHost) -> _Films:
+def _films(evidence: Sequence[Evidence], strips: Sequence[Strip], host: PluginHost, watch: Watch) -> _Films:
     def stage(number: int) -> str:
         identity = evidence[number].run.identity
         return canonical_json([identity["suite"]["sha256"], identity["environment"]["config"], identity["control_hz"]])
@@ -150,11 +152,13 @@ def _films(evidence: Sequence[Evidence], strips: Sequence[Strip], host: PluginHo
     found: _Films = {number: strip.note for number, strip in enumerate(strips)}
     wanted = sorted((number for number, strip in enumerate(strips) if strip.tiles), key=stage)
     for _, group in groupby(wanted, key=stage):
-        found |= _film_together(list(group), evidence, strips, host)
+        found |= _film_together(list(group), evidence, strips, host, watch)
     return found
 
 
-def _film_together(numbers: list[int], evidence: Sequence[Evidence], strips: Sequence[Strip], host: PluginHost) -> _Films:
+def _film_together(
+    numbers: list[int], evidence: Sequence[Evidence], strips: Sequence[Strip], host: PluginHost, watch: Watch
+) -> _Films:
     """Film the runs with these numbers, which share suite and settings."""
     takes: dict[tuple[int, str], Take] = {}
     found: _Films = {}
@@ -169,7 +173,8 @@ def _film_together(numbers: list[int], evidence: Sequence[Evidence], strips: Seq
     identity, suite = first.run.identity, first.suite
     assert suite is not None
     try:
-        filmed = film(suite, identity["environment"]["config"], float(identity["control_hz"]), list(takes.values()), host)
+        hz = float(identity["control_hz"])
+        filmed = film(suite, identity["environment"]["config"], hz, list(takes.values()), host, watch)
     except GrinningFaceError as error:
         return found | dict.fromkeys([number for number, _ in takes], f"No pictures: {printable(str(error))}.")
     for (number, episode), pictures in zip(takes, filmed, strict=True):

@@ -20,6 +20,7 @@ from gf_core.errors import GrinningFaceError
 from gf_core.reporting import prose
 from gf_core.reporting.charts import AXIS_HEIGHT
 from gf_core.reporting.faces import Faces, load_faces
+from gf_core.reporting.film import Watch
 from gf_core.reporting.gallery import ITEMS, Strip, make_gallery
 from gf_core.reporting.model import Evidence
 from gf_core.reporting.tables import NONE, percent, points
@@ -35,16 +36,19 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def html_report(evidence: Sequence[Evidence], host: PluginHost, *, gallery: bool = True) -> str:
+def html_report(
+    evidence: Sequence[Evidence], host: PluginHost, *, gallery: bool = True, watch: Watch = lambda done, of: None
+) -> str:
     """The page, drawn as far as this machine can: see :func:`gf_core.reporting.gallery.make_gallery` and :func:`to_html`.
 
     Args:
         evidence: the runs, in the order in which they are shown.
         host: the plugins.
         gallery: whether to show single episodes.
+        watch: is told how far the gallery's drawing is.
     """
     faces = load_faces(evidence, host)
-    return to_html(evidence, faces, make_gallery(evidence, faces, host) if gallery else [])
+    return to_html(evidence, faces, make_gallery(evidence, faces, host, watch) if gallery else [])
 
 
 def to_html(evidence: Sequence[Evidence], faces: Faces, strips: Sequence[Strip] = ()) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gf_core._problems import printable, shorten
 from gf_core.reporting import prose
 from gf_core.reporting.charts import Stacks, Whiskers, stacks, whiskers
-from gf_core.reporting.comparisons import Compared, compare_split
+from gf_core.reporting.comparisons import Compared, by_suite, compare_split
 from gf_core.reporting.controls import CONTROL_SPLITS, Controls, read_controls
 from gf_core.reporting.faces import Faces
 from gf_core.reporting.heatmap import HeatMap, heat_map
@@ -86,22 +86,12 @@ def view_runs(evidence: Sequence[Evidence]) -> dict[int, RunView]:
 
 def view_suites(evidence: Sequence[Evidence], runs: Mapping[int, RunView], faces: Faces) -> list[SuiteView]:
     """The suites in the order in which they first appear."""
-    return [
-        _suite(place, {n: evidence[n - 1] for n in numbers}, runs, faces)
-        for place, numbers in enumerate(_by_suite(evidence), start=1)
-    ]
+    return [_suite(place, group, runs, faces) for place, group in enumerate(by_suite(evidence), start=1)]
 
 
 def clean(text: str) -> str:
     """``text`` without control or bidirectional characters, and not longer than a page bears."""
     return shorten(printable(text), _TEXT)
-
-
-def _by_suite(evidence: Sequence[Evidence]) -> list[list[int]]:
-    groups: dict[tuple[str, str], list[int]] = {}
-    for number, one in enumerate(evidence, start=1):
-        groups.setdefault((one.report.suite, one.report.suite_sha256), []).append(number)
-    return list(groups.values())
 
 
 def _run(number: int, one: Evidence) -> RunView:

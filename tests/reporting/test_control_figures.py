@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +13,10 @@ import pytest
 
 from gf_core.contracts import Episode
 from gf_core.evaluation.suites import Suite
-from gf_core.reporting import Evidence, read_evidence, to_html
+from gf_core.reporting import Evidence, read_evidence, to_document, to_html
 from gf_core.reporting.controls import CONTROL_SPLITS, Controls, read_controls
 from gf_core.reporting.faces import Faces
+from gf_core.schemas import validate
 from gf_core.summary import MetricDecl
 
 from .page import Page, check
@@ -138,3 +140,19 @@ def test_the_page_shows_them_and_says_what_they_mean(evidence_of: Callable[..., 
 
 def test_other_suites_have_no_controls(make_run: Callable[..., Path], demo: Any) -> None:
     assert read_controls([read_evidence(make_run(), lambda _: demo.suite())]) is None
+
+
+def test_the_document_says_the_same(evidence_of: Callable[..., Evidence]) -> None:
+    evidence = [evidence_of("reads", lambda episode, target: target or 0), evidence_of("left", lambda episode, target: 0)]
+    document: Any = json.loads(json.dumps(to_document([one.report for one in evidence], evidence), allow_nan=False))
+    validate(document, "report", source="report")
+    reads, left = document["controls"]
+    assert (reads["run"], left["run"], reads["cards"]) == (1, 2, K)
+    assert (reads["consistency"]["estimate"], left["consistency"]["estimate"]) == (1.0, 0.0)
+    assert [rate["estimate"] for rate in left["positions"]["counterfactual"]["rates"]] == [1.0, 0.0, 0.0]
+    assert left["positions"]["counterfactual"]["p"] < 0.01 < reads["positions"]["counterfactual"]["p"]
+    (success,) = [c for c in document["comparisons"] if (c["split"], c["name"]) == ("counterfactual", "success")]
+    (pair,) = success["pairs"]
+    assert (pair["first"], pair["second"], pair["separable"]) == (1, 2, True)
+    assert pair["difference"] == pytest.approx(2 / 3)
+    assert set(success["letters"]["1"]).isdisjoint(success["letters"]["2"])
