@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 RUNS ?= runs
 BIN := $(VENV)/bin
+# Installed first, so that no other package's range brings another build.
+TORCH ?= torch==2.13.0
 POLICIES := gf/expert-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: run test test-full lint check format opengl clean help
+.PHONY: run test test-full interop lint check format opengl clean help
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +24,11 @@ test: opengl check ## Lint, types, import arrows, and the tests that CI runs.
 
 test-full: opengl check ## The same with every long sample.
 	$(PYTEST)
+
+interop: opengl ## Pass data sets to and from the real lerobot package, in an environment of its own.
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "lerobot==0.4.4"
+	.venv-interop/bin/python scripts/interop_lerobot.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -44,8 +51,9 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@ $(VENV)/.run
 
 clean: ## Remove the virtual environment and caches; runs stay.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

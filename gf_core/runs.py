@@ -354,6 +354,8 @@ def differences(old: object, new: object, pointer: str = "") -> list[str]:
             differences(old.get(k, "absent"), new.get(k, "absent"), f"{pointer}/{k}") for k in sorted(old.keys() | new.keys())
         ]
         return [line for lines in found for line in lines]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [line for i, (a, b) in enumerate(zip(old, new, strict=True)) for line in differences(a, b, f"{pointer}/{i}")]
     return [] if old == new else [f"{pointer} is {_short(old)} there and {_short(new)} here"]
 
 

@@ -152,11 +152,17 @@ class PolicySpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyInterface:
-    """What ``PolicySpec.interface`` returns: a policy's needs, resolved for one configuration."""
+    """What ``PolicySpec.interface`` returns: a policy's needs, resolved for one configuration.
+
+    Attributes:
+        observes, action, max_batch: as in :class:`PolicySpec`.
+        fingerprint: hash of what the settings point to, such as a checkpoint, so that a run doesn't go on with another one.
+    """
 
     observes: Observes
     action: ActionSpec | None
     max_batch: int = 0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,9 +37,23 @@ WIDTH = 100
 )
 @click.option("--no-gallery", is_flag=True, help="With --html: without single episodes, whose pictures take most of the time.")
 @click.option("--suite", "file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite that was run.")
+@click.option(
+    "--probe",
+    "probes",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `gf probe` wrote about a run's checkpoint, for the inheritance gap; found by itself beside it. Repeatable.",
+)
 @plugin_option
 def command(
-    runs: Sequence[Path], form: str | None, page: Path | None, no_gallery: bool, file: Path | None, plugin_files: tuple[Path, ...]
+    runs: Sequence[Path],
+    form: str | None,
+    page: Path | None,
+    no_gallery: bool,
+    file: Path | None,
+    probes: tuple[Path, ...],
+    plugin_files: tuple[Path, ...],
 ) -> None:
     """Show what runs measured, per suite and split, with 95 % intervals and what guessing scores.
 
@@ -52,13 +66,13 @@ def command(
       gf report runs/a runs/b --json
       gf report runs --html report.html
     """
-    from gf_core.reporting import check_place, find_runs, read_evidence, to_csv, to_document, to_markdown
+    from gf_core.reporting import attach_probes, check_place, find_runs, read_evidence, to_csv, to_document, to_markdown
 
     if page is not None:
         check_place(page)
     host = make_host(plugin_files)
     load_suite = _suite_loader(file, host)
-    evidence = [read_evidence(path, load_suite) for path in find_runs(runs)]
+    evidence = attach_probes([read_evidence(path, load_suite) for path in find_runs(runs)], probes)
     reports = [one.report for one in evidence]
     if page is not None:
         _write_page(page, evidence, host, gallery=not no_gallery, silent=form is not None)
@@ -70,6 +84,17 @@ def command(
         click.echo(to_markdown(reports), nl=False)
     elif page is None:
         print_reports(reports)
+        _print_gaps(evidence)
+
+
+def _print_gaps(evidence: Sequence[Evidence]) -> None:
+    """What the vision-language models knew beside what the policies chose, where somebody asked them."""
+    from gf_core.cli._common import print_table
+    from gf_core.reporting import GAP_HEADERS, gap_rows
+
+    if rows := gap_rows(evidence):
+        click.echo("\nInheritance gap: cards that the VLM knew, by likelihood on the first frame, and the policy's choice")
+        print_table(GAP_HEADERS, rows)
 
 
 def _write_page(page: Path, evidence: Sequence[Evidence], host: PluginHost, *, gallery: bool, silent: bool) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from gf_core.evaluation.suites import Suite
 from gf_core.reporting.model import Evidence
-from gf_core.reporting.outcomes import Kind, conditional, kind_of
+from gf_core.reporting.outcomes import Kind, chosen_card, conditional, kind_of
 from gf_core.runs import Row
 from gf_core.statistics import PositionBias, Rate, consistency, position_bias, switch_rate
-from gf_core.summary import ENV_ERROR, POLICY_ERROR
+from gf_core.summary import ENV_ERROR
 
 BLANK, NONSENSE, ABSENT, COUNTERFACTUAL = "blank", "nonsense", "absent", "counterfactual"
 CONTROL_SPLITS = (BLANK, NONSENSE, ABSENT, COUNTERFACTUAL)
@@ -95,7 +95,7 @@ def _control(one: Evidence, suite: Suite, scenes: Mapping[str, int]) -> Control:
     whole = {scene: members for scene, members in played.items() if len(members) == scenes.get(scene)}
     clusters = _clusters(suite, whole)
     right = {scene: [kind_of(row, decl) in (Kind.RIGHT, Kind.SUCCEEDED) for row in members] for scene, members in whole.items()}
-    chosen = {scene: [_chosen(row) for row in members] for scene, members in whole.items()}
+    chosen = {scene: [chosen_card(row) for row in members] for scene, members in whole.items()}
     return Control(
         blind=blind,
         acts=acts[0] if acts else None,
@@ -121,17 +121,11 @@ def _clusters(suite: Suite, scenes: Mapping[str, object]) -> dict[str, str]:
     return {scene: kept.get(scene, scene) for scene in scenes}
 
 
-def _chosen(row: Row) -> int | None:
-    """Which card was chosen, counted from the left; ``None`` for no card."""
-    chosen = row["metrics"].get("chosen")
-    return chosen if isinstance(chosen, int) and not isinstance(chosen, bool) and row["ending"] != POLICY_ERROR else None
-
-
 def _positions(rows: Sequence[Row], cards: int) -> PositionBias | None:
     if cards > _MOST_POSITIONS:
         return None
     counts = []
     for members in _by_scene(rows).values():
-        found = Counter(_chosen(row) for row in members)
+        found = Counter(chosen_card(row) for row in members)
         counts.append([found[position] for position in range(cards)])
     return position_bias(counts) if any(map(any, counts)) else None

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from gf_core.canonical import JSON
 from gf_core.reporting.comparisons import Compared, by_suite, compare_split
 from gf_core.reporting.controls import Control, read_controls
+from gf_core.reporting.inheritance import inheritance
+from gf_core.reporting.inheritance import to_json as gap_json
 from gf_core.reporting.model import Evidence, RunReport
 from gf_core.reporting.tables import declarations
 from gf_core.specs import to_json
@@ -26,8 +28,10 @@ def to_document(reports: Iterable[RunReport], evidence: Sequence[Evidence] = ())
         groups = by_suite(evidence)
         compared["comparisons"] = [entry for group in groups for entry in _comparisons(group)]
         compared["controls"] = [entry for group in groups for entry in _controls(group)]
+        if any(one.probe is not None for one in evidence):
+            compared["inheritance"] = [entry for number, one in enumerate(evidence, start=1) for entry in _gaps(number, one)]
     return {
-        "schema_version": "1.1",
+        "schema_version": "1.2",
         "kind": "report",
         "intervals": {
             "level": LEVEL,
@@ -88,6 +92,18 @@ def _controls(group: Mapping[int, Evidence]) -> Iterable[JSON]:
             },
             **_control(row),
         }
+
+
+def _gaps(number: int, one: Evidence) -> Iterable[JSON]:
+    for summary in one.report.splits:
+        if one.probe is not None and (found := inheritance(one, summary.split)) is not None:
+            yield {
+                "run": number,
+                "suite": one.report.suite,
+                "split": summary.split,
+                "checkpoint_sha256": str(one.probe["checkpoint"]["sha256"]),
+                **gap_json(found),
+            }
 
 
 def _control(row: Control) -> dict[str, JSON]:

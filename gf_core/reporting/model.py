@@ -80,11 +80,14 @@ class Evidence:
         report: the summary.
         run: the run directory, as read.
         suite: what was run; ``None`` where it can't be loaded here, or isn't the one that was run.
+        probe: what the policy's vision-language model answered on the same episodes (probe-1.schema.json); ``None`` where
+            nobody asked.
     """
 
     report: RunReport
     run: Run
     suite: Suite | None
+    probe: Mapping[str, Any] | None = None
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:

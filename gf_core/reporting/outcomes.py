@@ -42,6 +42,13 @@ def kind_of(row: Row, decl: MetricDecl | None) -> Kind:
     return Kind.NEITHER if chosen is None else Kind.RIGHT if chosen is True else Kind.WRONG
 
 
+def chosen_card(row: Row) -> int | None:
+    """Which card was chosen, counted from the left; ``None`` for no card, and where the policy broke the episode."""
+    metrics = row["metrics"]
+    chosen = metrics.get("chosen") if isinstance(metrics, Mapping) and row["ending"] != POLICY_ERROR else None
+    return chosen if isinstance(chosen, int) and not isinstance(chosen, bool) else None
+
+
 def count_kinds(rows: Iterable[Row], decl: MetricDecl | None) -> dict[Kind, int]:
     """How many episodes became what, in the order of :class:`Kind`; kinds that don't occur are left out."""
     found = Counter(kind_of(row, decl) for row in rows)

@@ -12,6 +12,7 @@ from gf_core.reporting.comparisons import Compared, by_suite, compare_split
 from gf_core.reporting.controls import CONTROL_SPLITS, Controls, read_controls
 from gf_core.reporting.faces import Faces
 from gf_core.reporting.heatmap import HeatMap, heat_map
+from gf_core.reporting.inheritance import Inheritance, inheritance
 from gf_core.reporting.model import Evidence
 from gf_core.reporting.outcomes import Kind, conditional, count_kinds
 from gf_core.reporting.provenance import Fact, command, facts
@@ -61,6 +62,7 @@ class SplitView:
     kinds: tuple[Kind, ...]
     happened: tuple[tuple[RunView, Mapping[Kind, int], Tally], ...]
     compared: tuple[Compared, ...]
+    inherited: tuple[tuple[RunView, Inheritance], ...]
     heat: HeatMap | None
 
 
@@ -164,6 +166,7 @@ def _split(anchor: str, split: str, group: Mapping[int, Evidence], runs: Mapping
         kinds=tuple(k for k in Kind if any(k in counts for counts in kinds.values())),
         happened=tuple((runs[n], kinds[n], s.tally) for n, s in summaries.items()),
         compared=tuple(compared),
+        inherited=tuple((runs[n], found) for n in summaries if (found := inheritance(group[n], split)) is not None),
         heat=None if split in CONTROL_SPLITS else heat_map(list(group.values()), split, faces),
     )
 

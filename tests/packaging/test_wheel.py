@@ -47,13 +47,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"gf_core", "gf_envs", "gf_policies", "gf_schemas"}
+    assert tops == {"gf_core", "gf_envs", "gf_policies", "gf_schemas", "gf_techniques"}
     for needed in (
         "gf_core/py.typed",
         "gf_envs/decks/emoji_noto.png",
         "gf_envs/decks/OFL.txt",
         "gf_envs/suites/data/standard-1.json",
         "gf_schemas/suite-1.schema.json",
+        "gf_techniques/recipes/lora.json",
     ):
         assert needed in names
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
@@ -66,7 +67,7 @@ def test_installed_wheel_evaluates_a_policy(installed: Path, tmp_path: Path) -> 
     gf = (installed, "-m", "gf_core.cli.main")
     plugins = json.loads(run(*gf, "plugins", "list", "--json", cwd=tmp_path))["plugins"]
     ours = {p["name"]: p["state"] for p in plugins if p["distribution"] == "grinningface"}
-    assert ours == {"gf_envs": "loaded", "gf_policies": "loaded"}
+    assert ours == {"gf_envs": "loaded", "gf_policies": "loaded", "gf_techniques": "loaded"}
     run(*gf, "run", "gf/smoke@1", "--policy", "gf/expert-v1", "--out", "run", cwd=tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()]
     assert [row["success"] for row in rows] == [True] * 12

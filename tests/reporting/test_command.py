@@ -25,7 +25,7 @@ def test_text_json_csv_and_markdown(make_run: MakeRun) -> None:
     assert "the suite can't be loaded here, so only success is shown" in shown.output  # nobody brings demo/suite@1
     assert ["id", "60", "31.7"] in [line.split()[:3] for line in shown.output.splitlines()]
     document = json.loads(CliRunner().invoke(cli, ["report", str(run), "--json"]).output)
-    assert (document["kind"], document["schema_version"], len(document["runs"])) == ("report", "1.1", 1)
+    assert (document["kind"], document["schema_version"], len(document["runs"])) == ("report", "1.2", 1)
     assert CliRunner().invoke(cli, ["report", str(run), "--csv"]).output.startswith("suite,suite_sha256,run,policy")
     assert CliRunner().invoke(cli, ["report", str(run), "--markdown"]).output.startswith("### demo/suite&#64;1\n")
 

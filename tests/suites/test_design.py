@@ -103,7 +103,8 @@ def test_a_position_doesnt_tell_where_the_same_target_lies_in_another_layer(seed
     orders = Counter(zip(*layers[:K], strict=True))
     assert len(orders) == 6
     assert max(orders.values()) - min(orders.values()) <= 3
-    assert len({(first, last) for first, last in zip(layers[0], layers[K], strict=True)}) == K * K
+    # K pairs if the first told the last; about one seed in a hundred leaves one of the K * K out at 60 targets.
+    assert len({(first, last) for first, last in zip(layers[0], layers[K], strict=True)}) > 2 * K
 
 
 @given(seeds, st.integers(0, K - 1))

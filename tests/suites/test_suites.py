@@ -36,6 +36,8 @@ EPISODES = {
     "gf/controls@1": {"blank": 400, "nonsense": 400, "absent": 400, "counterfactual": 600},
 }
 SUITES = sorted(EPISODES)
+ELSEWHERE = {"gf/robot-pretrain@1"}
+"""Suites of another environment, with tests of their own."""
 POOLS = {"demos": "train", "id": "train", "train": "train", "rest": "rest"}
 K = len(g.CARD_Y)
 
@@ -89,8 +91,9 @@ def test_the_check_names_a_changed_file(
 
 
 def test_specs_pin_the_documents() -> None:
-    specs = {spec.id: spec for spec in suite_specs()}
-    assert sorted(specs) == SUITES
+    every = suite_specs()
+    assert {spec.id for spec in every} == {*SUITES, *ELSEWHERE}
+    specs = {spec.id: spec for spec in every if spec.id in EPISODES}
     assert [problem for spec in specs.values() for problem in spec_problems("suites", spec)] == []
     for suite, spec in specs.items():
         package, _, path = spec.entry_point.partition(":")
@@ -110,7 +113,7 @@ def test_a_suite_fits_its_schema_and_its_environment(suite: str) -> None:
         validator.validate(episode["scene"])
         parse_scene(episode["scene"])
     assert found["env"]["id"] == TABLETOP.id
-    assert found["decks"] == {spec.id: spec.sha256 for spec in deck_specs()}
+    assert found["decks"] == {spec.id: spec.sha256 for spec in deck_specs() if spec.id == EMOJI_NOTO}
     assert Counter(episode["split"] for episode in found["episodes"]) == EPISODES[suite]
     assert list(found["splits"]) == list(EPISODES[suite])
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gf_core.contracts import ActionChunk, Doubles, Observation, PolicyContext, Slots
+from gf_policies.hand import orientation, rotvec
 
 SPEED, CAREFUL_SPEED = 0.28, 0.25
 """Tool speed on the way, and while descending onto the cube or the card [m/s]."""
@@ -89,23 +90,24 @@ class ScriptedPolicy:
         self._hz = context.action.hz
         self._low, self._high = np.array(context.action.field.low), np.array(context.action.field.high)
         self._choose = choose
-        self._scripts: dict[int, Script] = {}
+        self.scripts: dict[int, Script] = {}
 
     def reset(self, slots: Slots, seeds: Sequence[int]) -> None:
         """Start the script over."""
         for slot, seed in zip(slots, seeds, strict=True):
-            self._scripts[int(slot)] = Script(rng=np.random.default_rng(seed))
+            self.scripts[int(slot)] = Script(rng=np.random.default_rng(seed))
 
     def act(self, observation: Observation) -> ActionChunk:
         """One step for every slot."""
-        actions = [self._step(int(slot), _view(observation, row)) for row, slot in enumerate(observation.slots)]
+        actions = [self.step(int(slot), view_of(observation, row)) for row, slot in enumerate(observation.slots)]
         return ActionChunk(actions=np.array(actions, np.float32)[:, None, :])
 
     def close(self) -> None:
         """Nothing to free."""
 
-    def _step(self, slot: int, view: View) -> Doubles:
-        script = self._scripts[slot]
+    def step(self, slot: int, view: View) -> Doubles:
+        """The action of one slot."""
+        script = self.scripts[slot]
         if script.rng is not None:
             script.order, script.rng = self._choose(view, script.rng), None
             if not script.order:
@@ -116,9 +118,9 @@ class ScriptedPolicy:
         if position is None:
             return np.array([0.0] * 6 + [opening])
         speed = CAREFUL_SPEED if script.phase in (Phase.DESCEND, Phase.LOWER) else SPEED
-        return self._towards(position, opening, speed, script, view)
+        return self.towards(position, opening, speed, script, view)
 
-    def _towards(self, position: Doubles, opening: float, speed: float, script: Script, view: View) -> Doubles:
+    def towards(self, position: Doubles, opening: float, speed: float, script: Script, view: View) -> Doubles:
         """The delta towards a position, at no more than ``speed`` [m/s] and TURN.
 
         The gripper stays in the arm's vertical plane all the way (plus the grip's twist), so that the wrist's roll joints rest.
@@ -126,7 +128,7 @@ class ScriptedPolicy:
         delta = position - view.position
         distance = math.sqrt(float((delta**2).sum()))
         delta *= min(1.0, speed / self._hz / max(distance, 1e-9))
-        turn = _rotvec(_orientation(view.position + delta, script) @ view.orientation.T)
+        turn = rotvec(orientation(view.position + delta, script.twist, script.tilt) @ view.orientation.T)
         angle = math.sqrt(float((turn**2).sum()))
         turn *= min(1.0, TURN / self._hz / max(angle, 1e-9))
         action: Doubles = np.minimum(np.maximum(np.concatenate([delta, turn, [opening]]), self._low), self._high)
@@ -192,24 +194,29 @@ class ScriptedPolicy:
 
     def _aim_pick(self, script: Script, view: View) -> None:
         """Lean as the place will need, so that the cube is set down flat; twist to its faces."""
-        cube, card = view.cube, view.cards[script.order[0]]
-        cube_yaw = math.atan2(2.0 * (cube[3] * cube[6] + cube[4] * cube[5]), 1.0 - 2.0 * (cube[5] ** 2 + cube[6] ** 2))
-        quarter = math.pi / 2
-        misfit = cube_yaw - math.atan2(cube[1], cube[0])
-        misfit -= quarter * round(misfit / quarter)
+        card = view.cards[script.order[0]]
         # About the tool's own axis, which points down: only the last joint turns.
-        script.twist = -misfit
+        script.twist = -misfit_of(view.cube)
         radius = math.hypot(card[0], card[1])
         script.tilt = TILT * min(1.0, max(0.0, (radius - TILT_FROM) / (TILT_TO - TILT_FROM)))
 
     def _at(self, position: Doubles, script: Script, view: View, tolerance: float) -> bool:
         """Whether the tool is there, and turned so."""
         measured = math.sqrt(float(((view.tool - position) ** 2).sum()))
-        turn = _rotvec(_orientation(position, script) @ view.orientation.T)
+        turn = rotvec(orientation(position, script.twist, script.tilt) @ view.orientation.T)
         return measured < tolerance and math.sqrt(float((turn**2).sum())) < 0.02
 
 
-def _view(observation: Observation, row: int) -> View:
+def misfit_of(cube: Doubles) -> float:
+    """By how much the face of the cube ``(7,)`` that is nearest to the arm's direction is turned from it [rad], at most π/4."""
+    cube_yaw = math.atan2(2.0 * (cube[3] * cube[6] + cube[4] * cube[5]), 1.0 - 2.0 * (cube[5] ** 2 + cube[6] ** 2))
+    quarter = math.pi / 2
+    misfit = cube_yaw - math.atan2(cube[1], cube[0])
+    return misfit - quarter * round(misfit / quarter)
+
+
+def view_of(observation: Observation, row: int) -> View:
+    """What a row of the privileged observation says."""
     state = observation.privileged
     pose = state["tool_target"][row]
     return View(
@@ -220,29 +227,6 @@ def _view(observation: Observation, row: int) -> View:
         position=pose[:3],
         orientation=pose[3:].reshape(3, 3),
     )
-
-
-def _orientation(position: Doubles, script: Script) -> Doubles:
-    """The gripper's orientation at a position: in the arm's vertical plane, leaning and twisted as the script says."""
-    c, s = math.cos(script.twist), math.sin(script.twist)
-    about_tool = np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
-    orientation: Doubles = _pointing(math.atan2(position[1], position[0]), script.tilt) @ about_tool
-    return orientation
-
-
-def _pointing(yaw: float, tilt: float) -> Doubles:
-    """Tool orientation: down, leaning outward by ``tilt``, turned by ``yaw``: Rz(yaw)·Ry(π/2 - tilt)."""
-    c, s = math.cos(yaw), math.sin(yaw)
-    down, out = math.cos(tilt), math.sin(tilt)
-    return np.array([[c * out, -s, c * down], [s * out, c, s * down], [-down, 0.0, out]])
-
-
-def _rotvec(rotation: Doubles) -> Doubles:
-    """Rotation vector [rad] of a rotation by less than π."""
-    skew = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine = 0.5 * math.sqrt(float((skew**2).sum()))
-    angle = math.atan2(sine, 0.5 * (float(np.trace(rotation)) - 1.0))
-    return skew * (0.5 * angle / sine if sine > 1e-9 else 0.5)
 
 
 def make_expert(config: Mapping[str, Any], context: PolicyContext) -> ScriptedPolicy:

@@ -1,14 +1,39 @@
-"""Registers the expert and control policies."""
+"""Registers the policies, backbones and heads."""
 
 from __future__ import annotations
 
 from gf_core.hookspecs import Register, hookimpl
-from gf_core.specs import Observes, PolicySpec
+from gf_core.specs import BackboneSpec, HeadSpec, Observes, PolicySpec
+from gf_policies.backbones.specs import BACKBONES
+from gf_policies.heads.specs import HEADS
+from gf_policies.vla_settings import SETTINGS as VLA_SETTINGS
 
 gf_api_version = 1
 
 _STATE = ("cube", "cards", "target", "tool", "tool_target")
 _BLIND = Observes(cameras=(), proprio=False)
+
+DEMONSTRATOR_SETTINGS = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "retries": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 0,
+            "description": "Share of episodes in which the gripper first closes beside the cube, and the grasp is tried again.",
+        },
+        "perturb": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 0,
+            "description": "Share of episodes in which the arm first moves at random, up to 10 cm along each axis.",
+        },
+    },
+}
 
 POLICIES = (
     PolicySpec(
@@ -36,6 +61,33 @@ POLICIES = (
         reads=_STATE,
         observes=_BLIND,
     ),
+    PolicySpec(
+        id="gf/demonstrator-v1",
+        summary="the expert behind random starts and missed grasps, for demonstrations; never scored",
+        entry_point="gf_policies.demonstrator:make_demonstrator",
+        config_schema=DEMONSTRATOR_SETTINGS,
+        privileged=True,
+        reads=_STATE,
+        observes=_BLIND,
+        citation="arXiv:1703.09327",
+    ),
+    PolicySpec(
+        id="gf/tasks-expert-v1",
+        summary="scripted expert for reach, push, pick and place, with the simulator's state",
+        entry_point="gf_policies.tasks_expert:make_tasks_expert",
+        privileged=True,
+        reads=(*_STATE, "task"),
+        observes=_BLIND,
+        citation="arXiv:2605.25802",
+    ),
+    PolicySpec(
+        id="gf/vla-v1",
+        summary="a checkpoint of `gf train`",
+        entry_point="gf_policies.vla:make_vla",
+        interface="gf_policies.vla:interface",
+        config_schema=VLA_SETTINGS,
+        extra="grinningface[train]",
+    ),
     PolicySpec(id="gf/null-v1", summary="holds still", entry_point="gf_policies.controls:make_null", observes=_BLIND),
     PolicySpec(
         id="gf/random-v1",
@@ -50,4 +102,18 @@ POLICIES = (
 def gf_register_policies(register: Register[PolicySpec]) -> None:
     """Register them."""
     for spec in POLICIES:
+        register(spec)
+
+
+@hookimpl
+def gf_register_backbones(register: Register[BackboneSpec]) -> None:
+    """Register them."""
+    for spec in BACKBONES:
+        register(spec)
+
+
+@hookimpl
+def gf_register_heads(register: Register[HeadSpec]) -> None:
+    """Register them."""
+    for spec in HEADS:
         register(spec)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gf_core.contracts import Deck, Images
 from gf_core.errors import GrinningFaceError, UnknownIdError
-from gf_envs.decks import EMOJI_NOTO, make_emoji_noto, tiles
+from gf_envs.decks import EMOJI_NOTO, MANIFESTS, load_deck, tiles
 from gf_envs.decks.folder import load_folder
 
 COLUMNS = 16
@@ -39,8 +39,8 @@ def find_deck(name: str) -> Deck:
     Raises:
         UnknownIdError: it is neither.
     """
-    if name == EMOJI_NOTO:
-        return make_emoji_noto({})
+    if name in MANIFESTS:
+        return load_deck(name)
     if Path(name).is_dir():
         return load_folder(Path(name))
     raise UnknownIdError(f"{name!r} is neither a deck of GrinningFace nor a folder", hint=f"try {EMOJI_NOTO}")

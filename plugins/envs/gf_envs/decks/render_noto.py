@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 from gf_core.canonical import sha256
 from gf_core.contracts import Images
 from gf_core.errors import GrinningFaceError
-from gf_envs.decks import EMOJI_NOTO, MANIFEST, tiles
-from gf_envs.decks.tile_deck import manifest_items, tile_deck
+from gf_envs.decks import EMOJI_NOTO, SUMMARIES, tiles
+from gf_envs.decks.atlas import FOLDER, write_deck
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 FONT_SHA256 = "e5899ed38b8ed83e08bd3ac5de09791e9d19d288333a796de1d35ad17396f1ec"
@@ -29,8 +28,7 @@ STRIKE = 109
 """Pixels per em of the font's only bitmap strike, whose glyphs are 136 × 128 px."""
 
 COLUMNS = 20
-FOLDER = Path(__file__).parent
-SOURCE, ATLAS, LOCK = FOLDER / "emoji_noto.csv", FOLDER / "emoji_noto.png", FOLDER / "lock.json"
+SOURCE = FOLDER / "emoji_noto.csv"
 
 
 def item_id(codepoint: str) -> str:
@@ -76,34 +74,16 @@ def render(glyphs: list[str]) -> Images:
 
 def write() -> str:
     """Write atlas, manifest and lock; returns the deck's SHA-256."""
-    from PIL import Image
-
     rows = manifest_rows(SOURCE.read_text(encoding="utf-8"))
     faces = render([row["names"]["glyph"] for row in rows])
-    Image.fromarray(tiles.join(faces, COLUMNS)).save(ATLAS, optimize=True)
-    manifest = {
-        "schema_version": "1.0",
-        "kind": "deck",
-        "id": EMOJI_NOTO,
-        "summary": "The 328 emojis of GrinningFace v8 in Noto Color Emoji's artwork",
+    about = {
+        "summary": SUMMARIES[EMOJI_NOTO],
         "license": "OFL-1.1",
         "attribution": "Noto Color Emoji, Copyright 2022 Google Inc., SIL Open Font License 1.1",
         "source": f"{DEBIAN_PACKAGE} {DEBIAN_VERSION}, {FONT.name}, {FONT_VERSION}, SHA-256 {FONT_SHA256}; "
         "labels and splits: GrinningFace v8 (arXiv:2511.06619)",
-        "atlas": {"file": ATLAS.name, "sha256": sha256(ATLAS.read_bytes()), "tile": [tiles.TILE, tiles.TILE], "columns": COLUMNS},
-        "items": rows,
     }
-    (FOLDER / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
-    deck = tile_deck(EMOJI_NOTO, manifest_items(manifest), faces)
-    LOCK.write_text(json.dumps({EMOJI_NOTO: deck.sha256}, indent=2) + "\n", encoding="utf-8")
-    return deck.sha256
-
-
-def manifest_text(manifest: dict[str, Any]) -> str:
-    """JSON with one item a line."""
-    head = json.dumps({key: value for key, value in manifest.items() if key != "items"}, indent=2, ensure_ascii=False)
-    rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in manifest["items"])
-    return head[: -len("\n}")] + ',\n  "items": [\n' + rows + "\n  ]\n}\n"
+    return write_deck(EMOJI_NOTO, about, rows, faces, COLUMNS)
 
 
 if __name__ == "__main__":

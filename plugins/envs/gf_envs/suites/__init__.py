@@ -25,7 +25,7 @@ def suite_specs() -> list[SuiteSpec]:
             summary=entry["summary"],
             entry_point=f"{__name__}:{file_name(suite_id)}",
             license="Apache-2.0",
-            citation="arXiv:2511.06619",
+            citation=entry["citation"],
             sha256=entry["sha256"],
             ranked=entry["ranked"],
         )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 from gf_envs.decks import EMOJI_NOTO, locked_sha256
+from gf_envs.suites import robot_pretrain
 from gf_envs.suites.combinations import Combination, draw_counterfactual_layers, draw_layers
 from gf_envs.suites.controls import controls_episodes
 from gf_envs.suites.design import Draws, K, draw_layouts
 from gf_envs.suites.episodes import Group, JsonObject, ambiguous_pairs, group_episodes, split_items
 from gf_envs.tabletop import geometry as g
 
-ENV = "gf/tabletop-v1"
-SEED = 251106619
+ENV, TASKS_ENV = "gf/tabletop-v1", "gf/tabletop-tasks-v1"
+CITATION, PRETRAIN_CITATION = "arXiv:2511.06619", "arXiv:2605.25802"
+SEED, PRETRAIN_SEED = 251106619, 260525802
 """The arXiv number of the paper. Every draw comes from this, the suite's id and what is drawn."""
 
 DEMO_LAYERS = 5
@@ -35,9 +37,10 @@ SPLIT_TEXTS = {
     "nonsense": "The standard val episodes with an invented word instead of the label.",
     "absent": "The standard val scenes with the label of a val emoji that isn't on the table; no card is right.",
     "counterfactual": "Two layouts per target of the standard val scenes, each card instructed in turn.",
+    **robot_pretrain.SPLIT_TEXTS,
 }
 
-METRICS = [
+METRICS: list[JsonObject] = [
     {"name": "success", "metric": "success", "description": "The cube ends where the episode's success rule wants it."},
     {"name": "execution", "metric": "executed", "description": "The cube ends on any card."},
     {
@@ -66,6 +69,11 @@ class Suite:
         splits: names of its splits.
         episodes: makes its episodes.
         ranked: whether results on it may enter a ranking.
+        env: id of its environment.
+        decks: ids of the decks that its scenes refer to.
+        metrics: the rates that reports show.
+        seed: what its draws come from, beside its id and what is drawn.
+        citation: the paper that it follows.
     """
 
     summary: str
@@ -73,11 +81,21 @@ class Suite:
     splits: tuple[str, ...]
     episodes: Callable[[], list[JsonObject]]
     ranked: bool = False
+    env: str = ENV
+    decks: tuple[str, ...] = (EMOJI_NOTO,)
+    metrics: Sequence[JsonObject] = field(default_factory=lambda: METRICS)
+    seed: int = SEED
+    citation: str = CITATION
 
 
 def draws_for(*parts: object) -> Draws:
     """The draws of one purpose; another purpose doesn't change them."""
     return Draws(SEED, *parts)
+
+
+def pretrain_draws_for(*parts: object) -> Draws:
+    """The draws of one purpose of gf/robot-pretrain@1."""
+    return Draws(PRETRAIN_SEED, ROBOT_PRETRAIN, *parts)
 
 
 @cache
@@ -169,6 +187,7 @@ def one_layout(suite: str, targets: int, success_rule: str = "card") -> list[Jso
 
 DEMOS, SMOKE, QUICK, DEV = "gf/demos@1", "gf/smoke@1", "gf/quick@1", "gf/dev@1"
 PAPER, STANDARD, CONTROLS = "gf/paper@1", "gf/standard@1", "gf/controls@1"
+ROBOT_PRETRAIN = "gf/robot-pretrain@1"
 
 SUITES: Mapping[str, Suite] = {
     DEMOS: Suite(
@@ -221,6 +240,19 @@ SUITES: Mapping[str, Suite] = {
         splits=("blank", "nonsense", "absent", "counterfactual"),
         episodes=controls,
     ),
+    ROBOT_PRETRAIN: Suite(
+        summary="504 scenes without emojis to pretrain on: reach, push, pick and place from other cameras and base poses",
+        description="Robot data that doesn't show what the benchmark asks for: colours, shapes and digits instead of emojis, "
+        "four tasks, and in every episode another camera, base pose, light, table and block. Each of 14 sets of three cards of "
+        "each deck is shown with each card as the target, newly laid out, in each of reach, push and place.",
+        splits=tuple(robot_pretrain.SPLIT_TEXTS),
+        episodes=lambda: robot_pretrain.episodes(pretrain_draws_for),
+        env=TASKS_ENV,
+        decks=robot_pretrain.DECKS,
+        metrics=robot_pretrain.METRICS,
+        seed=PRETRAIN_SEED,
+        citation=PRETRAIN_CITATION,
+    ),
 }
 """Id to suite, in the order in which a newcomer meets them."""
 
@@ -235,11 +267,11 @@ def document(suite_id: str) -> JsonObject:
         "summary": suite.summary,
         "license": "Apache-2.0",
         "description": suite.description,
-        "env": {"id": ENV, "config": {}},
+        "env": {"id": suite.env, "config": {}},
         "control_hz": g.CONTROL_HZ,
-        "decks": {EMOJI_NOTO: locked_sha256(EMOJI_NOTO)},
+        "decks": {deck: locked_sha256(deck) for deck in suite.decks},
         "splits": {split: {"description": SPLIT_TEXTS[split]} for split in suite.splits},
-        "metrics": METRICS,
-        "generator": {"script": "gf_envs.suites.generate", "seed": SEED},
+        "metrics": list(suite.metrics),
+        "generator": {"script": "gf_envs.suites.generate", "seed": suite.seed},
         "episodes": suite.episodes(),
     }

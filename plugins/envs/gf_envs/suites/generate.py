@@ -20,7 +20,12 @@ def outputs() -> dict[Path, str]:
     documents = {suite_id: document(suite_id) for suite_id in SUITES}
     texts = {FOLDER / file_name(suite_id): document_text(content) for suite_id, content in documents.items()}
     lock = {
-        suite_id: {"sha256": content_hash(content), "summary": SUITES[suite_id].summary, "ranked": SUITES[suite_id].ranked}
+        suite_id: {
+            "sha256": content_hash(content),
+            "summary": SUITES[suite_id].summary,
+            "ranked": SUITES[suite_id].ranked,
+            "citation": SUITES[suite_id].citation,
+        }
         for suite_id, content in documents.items()
     }
     return texts | {FOLDER / LOCK: json.dumps(lock, indent=2, ensure_ascii=False) + "\n"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -15,6 +16,8 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 
 _LOCK = threading.RLock()
 _BACKEND: str | None = None
+_SOFTWARE = True
+"""Whether the driver draws on the CPU; so it is taken until the first context says otherwise."""
 
 INSTALL = {
     "debian": "apt-get install -y libegl1 libgl1-mesa-dri",
@@ -69,7 +72,7 @@ def make_context(width: int, height: int) -> Context:
     Raises:
         MissingDependencyError: where no backend works; says what each lacked and what to install.
     """
-    global _BACKEND
+    global _BACKEND, _SOFTWARE
     with _LOCK:
         reasons = []
         for backend in (_BACKEND,) if _BACKEND else backends():
@@ -84,6 +87,7 @@ def make_context(width: int, height: int) -> Context:
                     os.environ.pop("PYOPENGL_PLATFORM", None)
                 continue
             _BACKEND = backend
+            _SOFTWARE = _is_software()
             return context
     pinned = os.environ.get("MUJOCO_GL", "")
     chosen = f"MUJOCO_GL={pinned} allows no other backend: unset it, or " if len(backends()) == 1 and pinned else ""
@@ -94,9 +98,26 @@ def make_context(width: int, height: int) -> Context:
     )
 
 
+def _is_software() -> bool:
+    from OpenGL import GL
+
+    name = GL.glGetString(GL.GL_RENDERER).decode(errors="replace").lower()
+    return any(one in name for one in ("llvmpipe", "softpipe", "swrast", "software"))
+
+
 def lock() -> threading.RLock:
     """Held while contexts are made or freed: EGL's display and MuJoCo's table of OpenGL functions are one for the process."""
     return _LOCK
+
+
+def drawing() -> contextlib.AbstractContextManager[object]:
+    """Held while a thread draws.
+
+    Mesa's software driver isn't safe for several contexts at once: whoever maps a resource (reading pixels, uploading a texture)
+    looks through what the other contexts of the display are drawing, without their locks (``llvmpipe_flush_resource``, Mesa 22.3),
+    and rarely crashes the process. It rasterises one context at a time anyway. Drivers of GPUs draw side by side.
+    """
+    return _LOCK if _SOFTWARE else contextlib.nullcontext()
 
 
 def backend() -> str:

@@ -21,6 +21,8 @@ CARD_PARKED_Z = -0.02
 """Unused cards wait inside the table, out of sight and of reach."""
 DEMO_EYE, DEMO_TARGET = (-0.68, -0.80, 0.60), (-0.19, 0.0, 0.09)
 """A camera for people [m]: the whole arm, the cards upright."""
+CAMERA, SUN, TABLE_MATERIAL, CUBE_MATERIAL = "third", "sun", "table", "cube"
+"""Names of what a :class:`gf_envs.tabletop.dresser.Dresser` changes."""
 PAD_INSET = 0.009
 """Distance from the finger joint's coordinate to the pad's inner face (mujoco_menagerie/trossen_wx250s)."""
 
@@ -47,12 +49,12 @@ def scene_xml() -> str:
   </visual>
   <asset>
     <texture name="sky" type="skybox" builtin="gradient" rgb1="0.80 0.84 0.88" rgb2="0.55 0.60 0.66" width="64" height="384"/>
-    <material name="table" rgba="0.74 0.64 0.52 1" specular="0.1" shininess="0.1"/>
+    <material name="{TABLE_MATERIAL}" rgba="0.74 0.64 0.52 1" specular="0.1" shininess="0.1"/>
     <material name="metal" rgba="0.17 0.18 0.20 1" specular="0.4" shininess="0.4"/>
     <material name="motor" rgba="0.09 0.09 0.10 1" specular="0.3" shininess="0.3"/>
     <material name="accent" rgba="0.92 0.58 0.12 1" specular="0.3" shininess="0.3"/>
     <material name="pedestal" rgba="0.42 0.44 0.47 1"/>
-    <material name="cube" rgba="{_rgb(g.CUBE_RGB)} 1" specular="0.2" shininess="0.2"/>
+    <material name="{CUBE_MATERIAL}" rgba="{_rgb(g.CUBE_RGB)} 1" specular="0.2" shininess="0.2"/>
     <material name="card" rgba="1 1 1 1" specular="0" shininess="0"/>
   </asset>
   <default>
@@ -63,9 +65,9 @@ def scene_xml() -> str:
     </default>
   </default>
   <worldbody>
-    <light name="sun" pos="-0.2 0.5 1.6" dir="0.1 -0.3 -1" directional="true" castshadow="true"
+    <light name="{SUN}" pos="-0.2 0.5 1.6" dir="0.1 -0.3 -1" directional="true" castshadow="true"
       diffuse="0.45 0.45 0.43" specular="0.1 0.1 0.1" ambient="0 0 0"/>
-    <camera name="third" pos="{_vec(g.CAMERA_EYE)}" xyaxes="{_look_at(g.CAMERA_EYE, g.CAMERA_TARGET)}"
+    <camera name="{CAMERA}" pos="{_vec(g.CAMERA_EYE)}" xyaxes="{_look_at(g.CAMERA_EYE, g.CAMERA_TARGET)}"
       fovy="{math.degrees(g.CAMERA_FOVY)}"/>
     <camera name="demo" pos="{_vec(DEMO_EYE)}" xyaxes="{_look_at(DEMO_EYE, DEMO_TARGET)}" fovy="42"/>
     <geom name="table" type="box" pos="0 0 -0.02" size="1.6 1.6 0.02" material="table" {_WORLD}/>
@@ -98,13 +100,21 @@ def scene_xml() -> str:
 
 def _cards() -> str:
     size = f"{g.CARD_HALF_SIZE} {g.CARD_HALF_SIZE} {g.CARD_THICKNESS / 2}"
-    # Turned so that the picture's top points away from the robot: upright for the camera.
-    quarter = f"{math.sqrt(0.5)} 0 0 {-math.sqrt(0.5)}"
+    quarter = _vec(card_quaternion(0.0))
     return "\n    ".join(
         f'<body name="card{i}" mocap="true" pos="{-0.1 + 0.01 * i} 0 {CARD_PARKED_Z}" quat="{quarter}">'
         f'<geom name="card{i}" type="box" size="{size}" material="card" {_WORLD}/></body>'
         for i in range(g.MAX_CARDS)
     )
+
+
+def card_quaternion(yaw: float) -> tuple[float, float, float, float]:
+    """wxyz of a card; at yaw 0 [rad] the picture's top points away from the robot: upright for the camera."""
+    if yaw == 0.0:
+        # Written out, because the cosine of an eighth turn may differ in the last bit between mathematical libraries.
+        return math.sqrt(0.5), 0.0, 0.0, -math.sqrt(0.5)
+    half = yaw / 2 - math.pi / 4
+    return math.cos(half), 0.0, 0.0, math.sin(half)
 
 
 def _servos() -> str:
@@ -192,10 +202,14 @@ def _rgb(values: tuple[float, ...]) -> str:
 
 
 def _look_at(eye: tuple[float, float, float], target: tuple[float, float, float]) -> str:
-    """The camera's x and y axes: looking from eye to target, upright."""
+    return _vec(look_axes(eye, target))
+
+
+def look_axes(eye: tuple[float, float, float], target: tuple[float, float, float]) -> tuple[float, ...]:
+    """The x and the y axis, six numbers, of a camera that looks from eye to target, upright."""
     forward = np.subtract(target, eye)
     forward = forward / math.sqrt(float((forward**2).sum()))
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right = right / math.sqrt(float((right**2).sum()))
     up = np.cross(right, forward)
-    return _vec((*right.tolist(), *up.tolist()))
+    return (*right.tolist(), *up.tolist())

@@ -13,7 +13,7 @@ from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import kinematics as k
 from gf_envs.tabletop.bindings import mujoco
 from gf_envs.tabletop.judge import State
-from gf_envs.tabletop.model import CARD_PARKED_Z, TIMESTEP, scene_xml
+from gf_envs.tabletop.model import CARD_PARKED_Z, TIMESTEP, card_quaternion, scene_xml
 from gf_envs.tabletop.rotations import apply, transpose
 from gf_envs.tabletop.scene import Scene
 
@@ -39,6 +39,7 @@ class Physics:
         self._ctrl: Doubles = self._batch.bind("ctrl")
         self._warmstart: Doubles = self._batch.bind("qacc_warmstart")
         self.mocap: Doubles = self._batch.bind("mocap_pos")
+        self._mocap_quaternion: Doubles = self._batch.bind("mocap_quat")
         self._touch: Doubles = self._batch.bind("sensordata")
         tool, cube = self.model.site("tool").id, self.model.body("cube").id
         self._tool_position: Doubles = self._batch.bind("site_xpos")[:, tool]
@@ -59,7 +60,8 @@ class Physics:
             self._ctrl[slot, 6] = g.FINGER_OPEN
             self.mocap[slot] = [(-0.1 + 0.01 * i, 0.0, CARD_PARKED_Z) for i in range(g.MAX_CARDS)]
             for i, card in enumerate(scene.cards):
-                self.mocap[slot, i] = (card.x, card.y, g.CARD_THICKNESS / 2)
+                self.mocap[slot, i] = (card.x, card.y, CARD_PARKED_Z if scene.printed else g.CARD_THICKNESS / 2)
+                self._mocap_quaternion[slot, i] = card_quaternion(card.yaw)
         self._batch.forward(slots)
 
     def step(self, slots: Slots, controls: Doubles) -> None:

@@ -16,8 +16,10 @@ from gf_core.errors import GrinningFaceError
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import gl
 from gf_envs.tabletop.bindings import mujoco
+from gf_envs.tabletop.dresser import Dresser
 from gf_envs.tabletop.faces import Face, Faces, TexturePool, with_textures
-from gf_envs.tabletop.model import scene_xml
+from gf_envs.tabletop.look import Look
+from gf_envs.tabletop.model import CAMERA, card_quaternion, scene_xml
 from gf_envs.tabletop.presets import PRESETS
 from gf_envs.tabletop.spec import CAMERAS
 
@@ -28,12 +30,15 @@ _Key = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Shot:
-    """One image's state: ``qpos (nq,)``, ``mocap (MAX_CARDS, 3)``, the cards' faces, and the preset's name."""
+    """One image's state: ``qpos (nq,)``, ``mocap (MAX_CARDS, 3)``, the cards' faces, the preset's name, how far all cards are
+    turned [rad], and the look (``None`` for the published scene's)."""
 
     qpos: Doubles
     mocap: Doubles
     faces: tuple[Face, ...]
     preset: str
+    cards_yaw: float = 0.0
+    look: Look | None = None
 
 
 class Renderer:
@@ -110,6 +115,7 @@ class _Canvas:
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._pool = TexturePool(model, self._context, faces)
+        self._dresser = Dresser(model)
         self._data = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 8)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._preset.shadow > 0
@@ -123,23 +129,26 @@ class _Canvas:
 
     def draw(self, shot: Shot, camera: str, image: Pixels) -> None:
         """Draw a shot into ``image (H, W, 3)``."""
-        self._gl.make_current()
-        materials = self._pool.materials(shot.faces)
         self._data.qpos[:] = shot.qpos
         self._data.mocap_pos[:] = shot.mocap
+        self._data.mocap_quat[:] = card_quaternion(shot.cards_yaw)
+        self._dresser.wear(shot.look)
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        # The table fills the third-person view; a sky that nobody sees would cost half of a fast frame.
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = camera != "third"
+        # The table fills the published third-person view; a sky that nobody sees would cost half of a fast frame.
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = camera != CAMERA or shot.look is not None
         self._camera.fixedcamid = self._model.camera(camera).id
         everything = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._camera, everything, self._scene)
-        for geom in self._scene.geoms[: self._scene.ngeom]:
-            card = self._cards.get(geom.objid, -1)
-            if 0 <= card < len(materials) and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
-                geom.matid = materials[card]
-        mujoco.mjr_render(self._rect, self._scene, self._context)
-        mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
+        with gl.drawing():
+            self._gl.make_current()
+            materials = self._pool.materials(shot.faces)
+            for geom in self._scene.geoms[: self._scene.ngeom]:
+                card = self._cards.get(geom.objid, -1)
+                if 0 <= card < len(materials) and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                    geom.matid = materials[card]
+            mujoco.mjr_render(self._rect, self._scene, self._context)
+            mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
         _shrink(self._pixels, self._preset.supersample, image)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ SuccessRule = Literal["card", "paper"]
 _TABLE = 0.6
 
 
-def _number(description: str, low: float, high: float) -> dict[str, Any]:
+def number(description: str, low: float, high: float) -> dict[str, Any]:
+    """Schema of a number within limits."""
     return {"type": "number", "minimum": low, "maximum": high, "description": description}
 
 
@@ -28,20 +29,27 @@ _CARD = {
     "properties": {
         "deck": {"type": "string", "description": "Id of the deck."},
         "item": {"type": "string", "description": "Id of the card's face within its deck."},
-        "x": _number("Centre of the card [m, world].", -_TABLE, _TABLE),
-        "y": _number("Centre of the card [m, world].", -_TABLE, _TABLE),
+        "x": number("Centre of the card [m, world].", -_TABLE, _TABLE),
+        "y": number("Centre of the card [m, world].", -_TABLE, _TABLE),
     },
 }
-_CUBE = {
+CUBE_SCHEMA = {
     "type": "object",
     "description": "Where the cube lies at the start.",
     "required": ["x", "y", "yaw"],
     "additionalProperties": False,
     "properties": {
-        "x": _number("Centre of the cube [m, world].", -_TABLE, _TABLE),
-        "y": _number("Centre of the cube [m, world].", -_TABLE, _TABLE),
-        "yaw": _number("Rotation about the vertical [rad].", -math.pi, math.pi),
+        "x": number("Centre of the cube [m, world].", -_TABLE, _TABLE),
+        "y": number("Centre of the cube [m, world].", -_TABLE, _TABLE),
+        "yaw": number("Rotation about the vertical [rad].", -math.pi, math.pi),
     },
+}
+CARDS_SCHEMA = {
+    "type": "array",
+    "description": "The cards, in any order; `target` and every metric that names a card counts from 0.",
+    "minItems": 1,
+    "maxItems": g.MAX_CARDS,
+    "items": _CARD,
 }
 SCENE_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -50,20 +58,14 @@ SCENE_SCHEMA: dict[str, Any] = {
     "required": ["cards", "target", "cube", "success_rule", "render"],
     "additionalProperties": False,
     "properties": {
-        "cards": {
-            "type": "array",
-            "description": "The cards, in any order; `target` and every metric that names a card counts from 0.",
-            "minItems": 1,
-            "maxItems": g.MAX_CARDS,
-            "items": _CARD,
-        },
+        "cards": CARDS_SCHEMA,
         "target": {
             "type": ["integer", "null"],
             "minimum": 0,
             "maximum": g.MAX_CARDS - 1,
             "description": "Index of the instructed card; null where the instruction names none of them.",
         },
-        "cube": _CUBE,
+        "cube": CUBE_SCHEMA,
         "success_rule": {
             "enum": ["card", "paper"],
             "description": "`card`: settled inside the target card's square, let go. `paper`: within 0.07·√2 m of it.",
@@ -75,23 +77,25 @@ SCENE_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Card:
-    """A card's face (deck id, item id) and centre [m, world]."""
+    """A card's face (deck id, item id), centre [m, world] and rotation about the vertical [rad]."""
 
     deck: str
     item: str
     x: float
     y: float
+    yaw: float = 0.0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A validated scene."""
+    """A validated scene. Printed cards are pictures on the table, which nothing collides with."""
 
     cards: tuple[Card, ...]
     target: int | None
     cube: tuple[float, float, float]
     success_rule: SuccessRule
     render: str
+    printed: bool = False
 
 
 def parse_scene(scene: Mapping[str, Any]) -> Scene:
@@ -111,6 +115,18 @@ def parse_scene(scene: Mapping[str, Any]) -> Scene:
 def contradictions(scene: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """What a schema can't say: paths and sentences about a target that is no card, things that overlap, and a cube that starts
     where a success rule already holds."""
+    return layout_problems(scene, lambda x, y: (x, y))
+
+
+def layout_problems(
+    scene: Mapping[str, Any], place: Callable[[float, float], tuple[float, float]]
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the scene's ``cards``, ``target`` and ``cube``.
+
+    Args:
+        scene: the scene; cards are squares along the axes of the frame that it is written in.
+        place: takes a point of that frame to the frame where the base is at its published place.
+    """
     found: list[tuple[tuple[str | int, ...], str]] = []
     cards, target, cube = scene["cards"], scene["target"], scene["cube"]
     if target is not None and target >= len(cards):
@@ -122,9 +138,9 @@ def contradictions(scene: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...]
                 found.append((("cards", i), f"it overlaps card {j}"))
         if math.hypot(cube["x"] - card["x"], cube["y"] - card["y"]) <= g.PAPER_RADIUS:
             found.append((("cube",), f"it lies on or beside card {i}, where it counts as placed"))
-        if _in_pedestal(card["x"], card["y"], g.CARD_HALF_SIZE):
+        if _in_pedestal(*place(card["x"], card["y"]), g.CARD_HALF_SIZE):
             found.append((("cards", i), "it lies under the robot's pedestal"))
-    if _in_pedestal(cube["x"], cube["y"], math.sqrt(2) * g.CUBE_HALF_SIZE):
+    if _in_pedestal(*place(cube["x"], cube["y"]), math.sqrt(2) * g.CUBE_HALF_SIZE):
         found.append((("cube",), "it lies inside the robot's pedestal"))
     return found
 

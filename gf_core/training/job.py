@@ -1,0 +1,184 @@
+"""A training job's directory: what it is, how far it is, and what it takes to go on.
+
+``job.json`` says what is trained on what. ``stages/`` holds the parameters of finished stages, ``progress.json`` what is
+known of them. ``state-N/`` is the
+running stage after N steps in all: parameters, optimiser. ``metrics.jsonl`` has a row for each logged step. ``checkpoint/``
+is the result. Everything is
+written beside its place and renamed into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gf_core.errors import GrinningFaceError
+from gf_core.runs import differences
+
+JOB, PROGRESS, METRICS = "job.json", "progress.json", "metrics.jsonl"
+STATE = "state.json"
+
+
+class JobDirectory:
+    """The directory of one job, opened for one trainer at a time.
+
+    Args:
+        path: the directory; made if it isn't there.
+        identity: what is trained on what, as JSON; a directory of another job is refused.
+        chief: whether this process is the one that writes.
+
+    Raises:
+        GrinningFaceError: it belongs to another job, another trainer is at work in it, or it can't be written.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, chief: bool = True) -> None:
+        self.path, self.chief = path, chief
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / ".lock").open("ab")
+        if chief:
+            self._take()
+            self._claim(identity)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._lock.close()
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise GrinningFaceError(
+                "another trainer is at work in it", where=str(self.path), hint="wait for it, or give another --out"
+            ) from error
+
+    def _claim(self, identity: Mapping[str, Any]) -> None:
+        known = self.path / JOB
+        if known.exists():
+            found = differences(json.loads(known.read_text(encoding="utf-8")), identity)
+            if found := [line for line in found if not line.startswith("/recipe_sha256")]:
+                shown = "; ".join(found[:3]) + ("; …" if len(found) > 3 else "")
+                raise GrinningFaceError(f"holds another job: {shown}", where=str(self.path), hint="give another --out")
+            return
+        others = sorted(entry.name for entry in self.path.iterdir() if entry.name != ".lock")
+        if others:
+            raise GrinningFaceError(
+                f"isn't empty ({others[0]})", where=str(self.path), hint="give an empty or a new one with --out"
+            )
+        self.write_json(JOB, identity)
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write a document in one go."""
+        partial = self.path / f"{name}.partial"
+        with writing(partial):
+            partial.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+            partial.replace(self.path / name)
+
+    def progress(self) -> dict[str, Any]:
+        """``heads`` (head to its state) and ``stages`` (entries of finished stages)."""
+        path = self.path / PROGRESS
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {"heads": None, "stages": []}
+
+    def stage_file(self, number: int, name: str) -> Path:
+        """Where a finished stage's parameters lie."""
+        return self.path / "stages" / f"{number:02d}-{name}.safetensors"
+
+    def save_state(
+        self, stage: int, step: int, done: int, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Any]
+    ) -> None:
+        """Keep the running stage's state; older ones go.
+
+        Args:
+            stage: number of the stage.
+            step: optimiser steps of it that are done.
+            done: optimiser steps of all stages that are done.
+            parameters: those that train.
+            optimizer: its state dict.
+        """
+        target = self.path / f"state-{done}"
+        partial = self.path / "state.partial"
+        with writing(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in parameters.items()},
+                partial / "parameters.safetensors",
+            )
+            torch.save(dict(optimizer), partial / "optimizer.pt")
+            (partial / STATE).write_text(json.dumps({"stage": stage, "step": step}), encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+        for old in self.path.glob("state-*"):
+            if old != target:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def state(self, stage: int) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+        """Steps, parameters and optimiser state of a running stage; ``None`` where none was kept.
+
+        Raises:
+            GrinningFaceError: it is damaged.
+        """
+        for path in sorted(self.path.glob("state-*"), key=lambda path: int(path.name.removeprefix("state-")), reverse=True):
+            try:
+                where = json.loads((path / STATE).read_text(encoding="utf-8"))
+                if where["stage"] != stage:
+                    continue
+                parameters = load_file(path / "parameters.safetensors")
+                optimizer = torch.load(path / "optimizer.pt", weights_only=True)
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+                raise GrinningFaceError(
+                    f"the saved state is damaged ({error})", where=str(path), hint="remove it: the stage then starts over"
+                ) from error
+            return int(where["step"]), parameters, optimizer
+        return None
+
+    def drop_states(self) -> None:
+        """Remove kept states: their stage is finished."""
+        for path in self.path.glob("state-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def cut_metrics(self, done: int) -> None:
+        """Forget rows behind step ``done``, which will be written again."""
+        path = self.path / METRICS
+        if path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if _step(line) <= done]
+            partial = path.with_suffix(".partial")
+            with writing(partial):
+                partial.write_text("".join(kept), encoding="utf-8")
+                partial.replace(path)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append a row to the metrics."""
+        path = self.path / METRICS
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a write that fails into an error that says what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        hint = "free some space; the same command goes on from the last saved state" if full else "give another --out"
+        raise GrinningFaceError(f"can't be written ({error})", where=str(path), hint=hint) from error
+
+
+def _step(line: str) -> float:
+    """The step of a metrics row; a torn last line is behind all."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return float(json.loads(line)["done"])
+    return float("inf")

@@ -1,0 +1,1 @@
+"""Action heads: continuous (``regression``, ``flow``) and in tokens (``bins``, ``fast``, ``latent``, ``text``)."""

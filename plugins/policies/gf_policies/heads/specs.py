@@ -1,0 +1,142 @@
+"""What the heads are, without importing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gf_core.specs import HeadSpec
+
+_EXTRA = "grinningface[train]"
+
+
+def _settings(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _integer(default: int, description: str, low: int = 1, high: int | None = None) -> dict[str, Any]:
+    bound = {} if high is None else {"maximum": high}
+    return {"type": "integer", "minimum": low, **bound, "default": default, "description": description}
+
+
+def _choice(description: str, *values: str) -> dict[str, Any]:
+    return {"enum": list(values), "default": values[0], "description": description}
+
+
+REGRESSION = HeadSpec(
+    id="gf/regression-v1",
+    summary="regresses the whole chunk at once from query tokens or the prefix (OpenVLA-OFT)",
+    entry_point="gf_policies.heads.regression:make",
+    citation="arXiv:2502.19645",
+    extra=_EXTRA,
+    config_schema=_settings(
+        readout=_choice(
+            "what is read: one query token per step of the chunk, the mean over the prefix, or the prefix's last token",
+            "query",
+            "mean",
+            "last",
+        ),
+        layer={
+            "type": "integer",
+            "default": -1,
+            "description": "hidden state that is read: 0 for the embeddings, then one per layer; negative counts from the last",
+        },
+        width=_integer(1024, "width of the residual blocks"),
+        blocks=_integer(2, "number of residual blocks", low=0),
+        loss=_choice("absolute or squared error", "l1", "l2"),
+    ),
+)
+
+FLOW = HeadSpec(
+    id="gf/flow-v1",
+    summary="flow-matching expert that cross-attends to hidden states of the prefix (π0)",
+    entry_point="gf_policies.heads.flow:make",
+    citation="arXiv:2410.24164",
+    extra=_EXTRA,
+    config_schema=_settings(
+        width=_integer(512, "width of the expert"),
+        depth=_integer(6, "blocks of the expert"),
+        attention_heads=_integer(8, "attention heads of the expert; must divide the width"),
+        layers={
+            "type": "array",
+            "items": {"type": "integer"},
+            "minItems": 1,
+            "default": [-1],
+            "description": "hidden states that the blocks read, spread evenly over them: 0 for the embeddings, "
+            "then one per layer; negative counts from the last",
+        },
+        euler_steps=_integer(10, "Euler steps from noise to actions"),
+        time_alpha={
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 1.5,
+            "description": "training times are s(1 - u) with u from Beta(time_alpha, 1); 1 is uniform, more means more noise",
+        },
+        time_limit={
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "default": 0.999,
+            "description": "s, the latest training time; 1 is data without noise",
+        },
+        draws=_integer(1, "noises and times drawn for each sample and step of training"),
+    ),
+)
+
+BINS = HeadSpec(
+    id="gf/bins-v1",
+    summary="a token per step and element, each one of 256 bins (OpenVLA)",
+    entry_point="gf_policies.heads.bins:make",
+    citation="arXiv:2406.09246",
+    extra=_EXTRA,
+    config_schema=_settings(
+        bins=_integer(256, "number of bins, shared by all elements", low=2, high=4096),
+        spacing=_choice(
+            "uniform on [-1, 1] after normalisation, or each element's quantiles over the training chunks", "uniform", "quantile"
+        ),
+    ),
+)
+
+FAST = HeadSpec(
+    id="gf/fast-v1",
+    summary="cosine transform, rounding and byte-pair encoding fitted on the training chunks (FAST)",
+    entry_point="gf_policies.heads.fast:make",
+    citation="arXiv:2501.09747",
+    extra=_EXTRA,
+    config_schema=_settings(
+        scale={
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 10.0,
+            "description": "factor of the cosine transform's coefficients before rounding; more is finer and longer",
+        },
+        vocabulary=_integer(1024, "most tokens of the byte-pair encoding", low=2, high=6400),
+    ),
+)
+
+LATENT = HeadSpec(
+    id="gf/latent-v1",
+    summary="predicts latent-action codes computed beforehand; for pretraining, can't act (LAPA)",
+    entry_point="gf_policies.heads.latent:make",
+    citation="arXiv:2410.11758",
+    extra=_EXTRA,
+    config_schema=_settings(
+        codes=_integer(4, "codes of a sample"),
+        codebook=_integer(8, "values that a code can have", low=2),
+    ),
+)
+
+TEXT = HeadSpec(
+    id="gf/text-v1",
+    summary="actions as plain text in centimetres and degrees (VLM2VLA)",
+    entry_point="gf_policies.heads.text:make",
+    citation="arXiv:2509.22195",
+    extra=_EXTRA,
+    config_schema=_settings(
+        style=_choice("numbers alone, or each with its element's name and unit", "plain", "named"),
+        length_decimals=_integer(2, "decimals of lengths [cm]", low=0, high=6),
+        angle_decimals=_integer(1, "decimals of angles [°]", low=0, high=6),
+        other_decimals=_integer(2, "decimals of everything else, in its own unit", low=0, high=6),
+    ),
+)
+
+HEADS: tuple[HeadSpec, ...] = (REGRESSION, FLOW, BINS, FAST, LATENT, TEXT)

@@ -1,0 +1,1 @@
+"""Transfer techniques: one module each, loaded when a recipe uses it."""

@@ -1,0 +1,73 @@
+"""The demonstrator errs on purpose, says where, and recovers; without errors it is the expert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gf_core.evaluation import Request, Resources, run_suite
+from gf_core.runs import read_run
+from gf_core.training.demos.filming import Cameras
+from gf_core.training.lerobot import RobotDataset
+from gf_core.training.samples import Wanted
+
+from .recorded import plugins, record_few
+
+TINY = Cameras(names=("third",), size=(16, 16), format="png")
+
+
+def test_without_errors_it_is_the_expert_bit_for_bit(demos: Path, tmp_path: Path) -> None:
+    request = Request(suite="gf/smoke@1", policy="gf/demonstrator-v1", limit=3)
+    run = run_suite(request, host=plugins(), out=tmp_path / "run", resources=Resources(in_process=True)).run
+    expert = read_run(demos / ".run")
+    assert [row["trajectory_sha256"] for row in run.records] == [row["trajectory_sha256"] for row in expert.records]
+
+
+@pytest.fixture(scope="module")
+def erring(tmp_path_factory: pytest.TempPathFactory) -> RobotDataset:
+    out = tmp_path_factory.mktemp("erring") / "demos"
+    settings = ("retries=1", "perturb=1")
+    found = record_few(
+        out, cameras=TINY, policy="gf/demonstrator-v1", policy_config=settings, limit=4, env_config=("render=fast",)
+    )
+    assert found.episodes == 4
+    return RobotDataset(out)
+
+
+def test_errors_come_first_and_are_marked(erring: RobotDataset) -> None:
+    for owner, episode in enumerate(erring.episodes):
+        actions, imitate = erring.chunk(owner, 0, episode.length)
+        begins = int(np.argmax(imitate))
+        assert 20 < begins < episode.length - 40
+        assert not imitate[:begins].any()
+        assert imitate[begins:].all()
+        closed = actions[:, 6] == 0
+        assert closed[:begins].any(), "it closes beside the cube"
+        assert not closed[begins : begins + 3].any(), "and opens again first thing"
+        assert closed[begins:].any(), "and grips in the end"
+    assert len({erring.chunk(owner, 0, 1)[0].tobytes() for owner in range(4)}) == 4, "random starts differ"
+
+
+def test_marked_frames_are_no_samples_but_can_be_read(erring: RobotDataset) -> None:
+    owners = [erring.locate(index) for index in range(len(erring))]
+    assert len(erring) == sum(int(erring.chunk(o, 0, e.length)[1].sum()) for o, e in enumerate(erring.episodes))
+    assert all(erring.chunk(owner, frame, 1)[1][0] for owner, frame in owners)
+    sample = erring.at(0, 0, Wanted(horizon=4))
+    assert sample.action_mask is not None
+    assert not sample.action_mask.any()
+    assert erring.conventions is not None
+    assert erring.conventions.action_statistics.count == len(erring)
+    assert erring.conventions.proprio_statistics.count == sum(episode.length for episode in erring.episodes)
+
+
+def test_what_goes_wrong_depends_on_the_seed_alone(erring: RobotDataset, tmp_path: Path) -> None:
+    settings = ("retries=1", "perturb=1")
+    for seed, same in ((0, True), (1, False)):
+        request = Request(
+            suite="gf/smoke@1", policy="gf/demonstrator-v1", policy_config=settings, policy_seed=seed, episodes=("id-u1f4aa-0",)
+        )
+        run = run_suite(request, host=plugins(), out=tmp_path / str(seed), resources=Resources(in_process=True)).run
+        actions = run.trajectory("id-u1f4aa-0").actions
+        assert np.array_equal(actions, erring.chunk(1, 0, erring.episodes[1].length)[0]) is same

@@ -1,0 +1,187 @@
+"""A job from its first step to a checkpoint that loads; stopping and going on; what goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch.utils.data
+from safetensors.torch import load_file
+
+from gf_core.errors import GrinningFaceError, MismatchError
+from gf_core.training.checkpoint import load_checkpoint
+from gf_core.training.samples import Sample, Wanted
+from gf_core.training.trainer import Job, train
+
+from . import small
+from .small import recipe
+
+Make = Callable[..., Job]
+
+
+def files(job: Path) -> dict[str, bytes]:
+    checkpoint = job / "checkpoint"
+    return {str(p.relative_to(checkpoint)): p.read_bytes() for p in sorted(checkpoint.rglob("*")) if p.is_file()}
+
+
+def test_a_job_ends_in_a_checkpoint_that_computes_the_same(make_job: Make, watched: Any) -> None:
+    job, seen = make_job(recipe()), watched()
+    checkpoint = train(job, seen)
+    loaded = load_checkpoint(checkpoint, job.host)
+    assert loaded.finished
+    assert len(seen.rows) == 6
+    assert seen.trains["robot"].keys() == {"vision", "projector", "language", "head"}
+    again = load_file(checkpoint / "links" / "00" / "00-robot.safetensors")
+    assert "model.blocks.0.q_proj.weight" in again
+
+
+def test_stopping_and_going_on_equals_never_having_stopped(make_job: Make, watched: Any) -> None:
+    whole, stopped = make_job(recipe(), "whole"), make_job(recipe(), "stopped")
+    train(whole, watched())
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, watched(stop_at=3))
+    train(stopped, watched())
+    assert files(whole.out) == files(stopped.out)
+
+
+def test_going_on_with_another_recipe_is_refused(make_job: Make, watched: Any) -> None:
+    train(make_job(recipe(steps=1)), watched())
+    with pytest.raises(GrinningFaceError, match=r"holds another job: .*/stages/0/steps is 1 there and 2 here"):
+        train(make_job(recipe(steps=2)), watched())
+
+
+def test_a_loss_that_is_not_finite_ends_the_job_with_its_name(make_job: Make, watched: Any) -> None:
+    rates = dict.fromkeys(("vision", "projector", "language", "head"), 1e30)
+    with pytest.raises(GrinningFaceError, match=r"loss 'act/.*' is (nan|inf) at step"):
+        train(make_job(recipe(learning_rate=rates, optimizer={"clip": 0})), watched())
+
+
+ADAPTED: dict[str, Any] = {
+    "techniques": [{"id": "gf/lora-v1", "settings": {"r": 4}}],
+    "learning_rate": {"language": 1e-2, "head": 1e-2},
+}
+
+
+def two_stages() -> dict[str, Any]:
+    document = recipe(**ADAPTED, steps=3)
+    second = {**document["stages"][0], "name": "again", "steps": 4}
+    document["stages"].append(second)
+    return document
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 5])
+def test_a_staged_recipe_goes_on_from_any_stage(make_job: Make, watched: Any, stop_at: int) -> None:
+    whole, stopped = make_job(two_stages(), "whole"), make_job(two_stages(), "stopped")
+    seen = watched()
+    train(whole, seen)
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, watched(stop_at=stop_at))
+    train(stopped, watched())
+    assert files(whole.out) == files(stopped.out)
+    kept = [json.loads(line) for line in (stopped.out / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["step"], row["losses"]) for row in kept] == [
+        (row["stage"], row["step"], row["losses"]) for row in seen.rows
+    ]
+
+
+def test_a_lora_checkpoint_holds_adapters_and_heads_and_merges_to_the_same_policy(make_job: Make, watched: Any) -> None:
+    job = make_job(two_stages())
+    checkpoint = train(job, watched())
+    for name in ("00-robot", "01-again"):
+        held = load_file(checkpoint / "links" / "00" / f"{name}.safetensors")
+        assert all("lora_" in key for key in held if key.startswith("model."))
+        assert any("lora_" in key for key in held)
+    loaded = load_checkpoint(checkpoint, job.host)
+    assert not any("lora_" in name for name, _ in loaded.vla.named_parameters())
+
+
+def test_a_job_starts_from_what_another_left(make_job: Make, watched: Any) -> None:
+    first = make_job(recipe(**ADAPTED), "first")
+    parent = train(first, watched())
+    second = make_job(recipe(**ADAPTED, parent=str(parent), seed=1, steps=2), "second")
+    child = train(second, watched())
+    shutil.rmtree(first.out)  # the checkpoint holds its parents
+    loaded = load_checkpoint(child, second.host)
+    assert [link.recipe.seed for link in loaded.links] == [0, 1]
+    assert loaded.links[0].fingerprint == loaded.links[1].fingerprint
+
+
+def test_another_backbone_under_a_checkpoint_is_refused(make_job: Make, watched: Any) -> None:
+    job = make_job(recipe(steps=1))
+    checkpoint = train(job, watched())
+    with pytest.raises(MismatchError, match="was trained on a backbone with fingerprint"):
+        load_checkpoint(checkpoint, job.host, backbone_settings={"seed": 1})
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "other"])
+def test_a_damaged_checkpoint_is_named(make_job: Make, watched: Any, damage: str) -> None:
+    job = make_job(recipe(steps=1))
+    checkpoint = train(job, watched())
+    file = checkpoint / "links" / "00" / "00-robot.safetensors"
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(content[:-7] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(GrinningFaceError, match=r"00-robot.safetensors: (isn't the file|can't be read)"):
+        load_checkpoint(checkpoint, job.host)
+
+
+def test_a_role_without_a_rate_is_named_before_the_first_step(make_job: Make, watched: Any) -> None:
+    seen = watched()
+    with pytest.raises(GrinningFaceError, match=r"role 'language' trains but has no learning rate.*--set stages\.robot"):
+        train(make_job(recipe(**{**ADAPTED, "learning_rate": {"head": 1e-3}})), seen)
+    assert not seen.rows
+
+
+def test_robot_data_that_disagrees_is_refused(make_job: Make, watched: Any) -> None:
+    other = small.Robot("other")
+    assert other.conventions
+    slower = dataclasses.replace(other.conventions.action, hz=5.0)
+    other.conventions = dataclasses.replace(other.conventions, action=slower)
+    document = recipe(mixture=[{"source": "robot"}, {"source": "other"}])
+    with pytest.raises(MismatchError, match="sources 'robot' and 'other' disagree about action"):
+        train(make_job(document, sources={"other": other}), watched())
+
+
+def test_a_full_disk_ends_in_one_line_and_the_job_goes_on_later(
+    make_job: Make, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    job = make_job(recipe(), save_every=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("gf_core.training.job.save_file", full)
+        with pytest.raises(GrinningFaceError, match=r"can't be written.*free some space"):
+            train(job, watched())
+    assert train(job, watched()).is_dir()
+
+
+def test_a_worker_that_is_killed_is_named_and_the_job_goes_on(make_job: Make, watched: Any) -> None:
+    class Deadly(small.Robot):
+        def sample(self, index: int, wanted: Wanted) -> Sample:
+            if deadly and torch.utils.data.get_worker_info() is not None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().sample(index, wanted)
+
+    deadly = True
+    job = dataclasses.replace(make_job(recipe(steps=2), sources={"robot": Deadly()}), workers=1)
+    with pytest.raises(GrinningFaceError, match="a process that prepares data was killed"):
+        train(job, watched())
+    deadly = False
+    assert train(job, watched()).is_dir()
+
+
+def test_workers_change_nothing(make_job: Make, watched: Any) -> None:
+    one, two = make_job(recipe(), "one"), dataclasses.replace(make_job(recipe(), "two"), workers=2)
+    train(one, watched())
+    train(two, watched())
+    assert files(one.out) == files(two.out)
