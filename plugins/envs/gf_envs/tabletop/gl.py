@@ -114,7 +114,7 @@ def drawing() -> contextlib.AbstractContextManager[object]:
     """Held while a thread draws.
 
     Mesa's software driver isn't safe for several contexts at once: whoever maps a resource (reading pixels, uploading a texture)
-    looks through what the other contexts of the display are drawing, without their locks (``llvmpipe_flush_resource``, Mesa 22.3),
+    looks through what the other contexts of the display draw, without their locks (``llvmpipe_flush_resource``, Mesa 22.3),
     and rarely crashes the process. It rasterises one context at a time anyway. Drivers of GPUs draw side by side.
     """
     return _LOCK if _SOFTWARE else contextlib.nullcontext()
