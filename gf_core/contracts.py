@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -109,11 +110,13 @@ class PolicyContext:
         env: the environment that it will act in.
         action: the actions that the run plays, with ``hz`` and per-step bounds resolved.
         slots: most slots of one call.
+        plugin_files: files that the run loads as plugins, for a policy that loads plugins itself, in its own process.
     """
 
     env: EnvSpec
     action: ActionSpec
     slots: int
+    plugin_files: tuple[Path, ...] = ()
 
 
 @runtime_checkable

@@ -131,7 +131,8 @@ def _with_runtime(plan: Plan, found: object) -> dict[str, Any]:
 
 def _policy(plan: Plan, host: PluginHost, env: BatchEnv, slots: int, resources: Resources, log: Path) -> Asked:
     most = min(plan.interface.max_batch or slots, slots)
-    context = PolicyContext(env=dataclasses.replace(plan.env, action=env.action), action=env.action, slots=most)
+    spec = dataclasses.replace(plan.env, action=env.action)
+    context = PolicyContext(env=spec, action=env.action, slots=most, plugin_files=host.files)
     load = LoadPolicy(spec=plan.policy, config=plan.policy_config, context=context, files=host.files)
     if resources.in_process:
         return PolicyInProcess(load)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gf_core.errors import GrinningFaceError
-from gf_core.training.contracts import Batch, Context, Layout, Role, Segment
+from gf_core.training.contracts import STRIDE, Batch, Context, Layout, Role, Segment
 from gf_core.training.samples import Sample
 
 PAD, BEGIN, END, IMAGE = 256, 257, 258, 259
@@ -100,6 +100,8 @@ class SmallBackbone:
             _sequence(sample, layout, actions[row] if actions else (), generate=generate) for row, sample in enumerate(samples)
         ]
         length = max(len(row) for row in rows)
+        if generate:
+            length = -(-length // STRIDE) * STRIDE
         ids = torch.full((len(rows), length), PAD)
         segments = torch.zeros(len(rows), length, dtype=torch.uint8)
         for number, row in enumerate(rows):

@@ -50,6 +50,10 @@ PREFIX = (Segment.IMAGE, Segment.PROMPT, Segment.PROPRIO, Segment.QUERY)
 """Segments that are there before the model answers."""
 
 
+STRIDE = 32
+"""Prefixes are padded to a multiple of this many tokens when acting, so that prompts of about the same length share a shape."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Tokens that a policy adds to its backbone's sequences; robot samples get them, vision-language samples don't.
@@ -226,7 +230,7 @@ class Backbone(Protocol):
             samples: B samples; prompts go through the model's own chat template as the user's turn.
             layout: placeholders for robot samples.
             actions: token ids of each sample's action tokens, empty for none; the end token is added.
-            generate: leave answers and actions out and pad on the left.
+            generate: leave answers and actions out and pad on the left, to a multiple of STRIDE tokens.
         """
         ...
 
@@ -398,6 +402,20 @@ class Technique:
     def report(self) -> dict[str, Any]:
         """JSON for the checkpoint: what it did that the settings don't say, e.g. which modules got adapters."""
         return {}
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """One batch of several whose sequences have the same length."""
+    first = batches[0]
+    tensors = ("segments", "robot", "weight", "proprio", "actions", "action_mask")
+    return replace(
+        first,
+        inputs={name: torch.cat([batch.inputs[name] for batch in batches]) for name in first.inputs},
+        domains=tuple(domain for batch in batches for domain in batch.domains),
+        keys=tuple(key for batch in batches for key in batch.keys),
+        frames={key: torch.cat([batch.frames[key] for batch in batches]) for key in first.frames},
+        **{name: torch.cat([getattr(batch, name) for batch in batches]) for name in tensors},
+    )
 
 
 def as_tensor(values: np.ndarray) -> Tensor:

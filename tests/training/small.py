@@ -20,13 +20,16 @@ COLOURS = ("red", "green", "blue")
 
 @hookimpl
 def gf_register_backbones(register: Any) -> None:
-    settings = {"seed": {"type": "integer", "default": 0, "description": "of the weights"}}
+    settings = {
+        "seed": {"type": "integer", "default": 0, "description": "of the weights"},
+        "dim": {"type": "integer", "default": 32, "description": "width"},
+    }
     schema = {"type": "object", "additionalProperties": False, "properties": settings}
     register(BackboneSpec(id="local/small-v1", summary="small", entry_point=f"{__name__}:make", config_schema=schema))
 
 
 def make(config: Mapping[str, Any]) -> SmallBackbone:
-    return SmallBackbone(SmallConfig(seed=config["seed"]))
+    return SmallBackbone(SmallConfig(seed=config["seed"], dim=config["dim"]))
 
 
 def field(name: str, count: int) -> FieldSpec:

@@ -56,7 +56,7 @@ def make_vla(config: Mapping[str, Any], context: PolicyContext) -> VLAPolicy:
 
     if config["threads"]:
         torch.set_num_threads(config["threads"])
-    loaded = load_checkpoint(Path(config["checkpoint"]), load_plugins(), backbone_settings=config["backbone"])
+    loaded = load_checkpoint(Path(config["checkpoint"]), load_plugins(context.plugin_files), backbone_settings=config["backbone"])
     check_proprio(loaded, context, config["checkpoint"])
     return VLAPolicy(loaded, pick_device(config["device"]), config["batch_size"], half=config["precision"] == "bf16")
 
@@ -94,15 +94,21 @@ class VLAPolicy:
         """A chunk for every slot."""
         import torch
 
-        samples = [self._sample(observation, row) for row in range(len(observation.slots))]
-        generators = [self._generators[slot] for slot in observation.slots.tolist()]
-        filling = self._batch_size - len(samples)
-        samples += [samples[0]] * filling
-        generators += [torch.Generator().manual_seed(0) for _ in range(filling)]
-        batch = self._vla.prepare(samples, generate=True).to(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            actions = self._vla.act(batch, generators).numpy()
-        return ActionChunk(actions=np.ascontiguousarray(actions[: len(observation.slots)]), execute_steps=self._execute)
+        from gf_core.training.contracts import join
+
+        batches = [self._vla.prepare([self._sample(observation, row)], generate=True) for row in range(len(observation.slots))]
+        lengths = [batch.input_ids.shape[1] for batch in batches]
+        chunks: dict[int, np.ndarray] = {}
+        for length in sorted(set(lengths)):  # every forward has one of few shapes, whoever shares it
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            filling = self._batch_size - len(rows)
+            generators = [self._generators[int(observation.slots[row])] for row in rows]
+            generators += [torch.Generator().manual_seed(0) for _ in range(filling)]
+            batch = join([batches[row] for row in rows] + [batches[rows[0]]] * filling).to(self._device)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+                actions = self._vla.act(batch, generators).numpy()
+            chunks |= dict(zip(rows, actions, strict=False))
+        return ActionChunk(actions=np.stack([chunks[row] for row in range(len(lengths))]), execute_steps=self._execute)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -110,6 +110,11 @@ def lock() -> threading.RLock:
     return _LOCK
 
 
+def is_software() -> bool:
+    """Whether the driver draws on the CPU; true before the first context, which finds out."""
+    return _SOFTWARE
+
+
 def drawing() -> contextlib.AbstractContextManager[object]:
     """Held while a thread draws.
 

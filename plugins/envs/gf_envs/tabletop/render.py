@@ -48,6 +48,7 @@ class Renderer:
         count = threads or os.cpu_count() or 1
         # One single-threaded pool per worker, because a context belongs to the thread that made it.
         self._pools = [ThreadPoolExecutor(1, thread_name_prefix=f"gf-render-{i}") for i in range(count)]
+        self._filter = ThreadPoolExecutor(1, thread_name_prefix="gf-filter")
         self._workers: list[dict[_Key, _Canvas]] = [{} for _ in range(count)]
         self._faces = Faces(load_deck)
         self._model: mujoco.MjModel | None = None
@@ -67,15 +68,22 @@ class Renderer:
         if self._model is None:
             self._model = with_textures(scene_xml())
         images = np.empty((len(shots), height, width, 3), np.uint8)
-        # A context costs about 0.1 s: a few images don't wait for a second one.
-        count = min(len(self._workers), -(-len(shots) // 4))
-        jobs: list[Future[None]] = [
+        count = self._drawing_threads(len(shots))
+        jobs: list[Future[list[Future[None]]]] = [
             self._pools[i].submit(self._draw, self._workers[i], shots, range(i, len(shots), count), camera, images)
             for i in range(count)
         ]
         for job in jobs:
-            job.result()
+            for filtered in job.result():
+                filtered.result()
         return images
+
+    def _drawing_threads(self, shots: int) -> int:
+        """How many threads draw: one where the driver lets only one draw at a time (see :func:`gl.drawing`), and for a few
+        images, which wouldn't wait the 0.1 s that a second context costs."""
+        if gl.backend() == "" or gl.is_software():
+            return min(1, shots)
+        return min(len(self._workers), -(-shots // 4))
 
     def provenance(self) -> dict[str, str]:
         """OpenGL renderer, version and backend."""
@@ -88,14 +96,20 @@ class Renderer:
                 pool.submit(canvas.close).result()
             canvases.clear()
             pool.shutdown()
+        self._filter.shutdown()
 
-    def _draw(self, canvases: dict[_Key, _Canvas], shots: Sequence[Shot], rows: range, camera: str, images: Pixels) -> None:
-        """Draw these rows' shots into ``images``, in one worker's thread."""
+    def _draw(
+        self, canvases: dict[_Key, _Canvas], shots: Sequence[Shot], rows: range, camera: str, images: Pixels
+    ) -> list[Future[None]]:
+        """Draw these rows' shots in one worker's thread, while another one filters them into ``images``."""
+        filtered = []
         for row in rows:
             key = (shots[row].preset, images.shape[1], images.shape[2])
             if key not in canvases:
                 canvases[key] = _Canvas(self._model, self._faces, *key)
-            canvases[key].draw(shots[row], camera, images[row])
+            pixels = canvases[key].draw(shots[row], camera)
+            filtered.append(self._filter.submit(_shrink, pixels, PRESETS[key[0]].supersample, images[row]))
+        return filtered
 
 
 class _Canvas:
@@ -124,11 +138,11 @@ class _Canvas:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._rect = mujoco.MjrRect(0, 0, self._width, self._height)
-        self._pixels = np.empty((self._height, self._width, 3), np.uint8)
         self._cards = {model.geom(f"card{i}").id: i for i in range(g.MAX_CARDS)}
 
-    def draw(self, shot: Shot, camera: str, image: Pixels) -> None:
-        """Draw a shot into ``image (H, W, 3)``."""
+    def draw(self, shot: Shot, camera: str) -> Pixels:
+        """A shot, before it is filtered: ``(H, W, 3)`` at the preset's multiple of the size, rows upwards."""
+        pixels = np.empty((self._height, self._width, 3), np.uint8)
         self._data.qpos[:] = shot.qpos
         self._data.mocap_pos[:] = shot.mocap
         self._data.mocap_quat[:] = card_quaternion(shot.cards_yaw)
@@ -148,8 +162,8 @@ class _Canvas:
                 if 0 <= card < len(materials) and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                     geom.matid = materials[card]
             mujoco.mjr_render(self._rect, self._scene, self._context)
-            mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
-        _shrink(self._pixels, self._preset.supersample, image)
+            mujoco.mjr_readPixels(pixels, None, self._rect, self._context)
+        return pixels
 
     def close(self) -> None:
         """Free the context."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gf_core.training.contracts import Segment
+from gf_core.training.contracts import STRIDE, Segment
 
 TYPES = ("token_type_ids", "mm_token_type_ids")
 """Per-token inputs beside ids and attention mask that some processors give and some models take."""
@@ -61,8 +61,10 @@ def prefix_row(given: Mapping[str, Tensor], image_id: int, replacements: Mapping
 
 
 def collate(rows: Sequence[Row], *, pad_id: int, pad_type: int, left: bool) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs and segments ``(B, S) uint8`` of a batch, padded on the right, or on the left for decoding."""
+    """Inputs and segments ``(B, S) uint8`` of a batch, padded on the right; for decoding on the left, to a multiple of STRIDE."""
     length = max(len(row.ids) for row in rows)
+    if left:
+        length = -(-length // STRIDE) * STRIDE
 
     def padded(values: Sequence[int], filler: int) -> list[int]:
         missing = [filler] * (length - len(values))

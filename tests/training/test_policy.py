@@ -1,0 +1,152 @@
+"""A checkpoint as a policy, through the real command line: record, train, evaluate; mistakes are named before the first step."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gf_core.training.conventions import conventions_from_json
+
+from . import small
+
+GF = [str(Path(sys.executable).with_name("gf"))]
+Gf = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("policy")
+
+
+@pytest.fixture(scope="module")
+def gf(folder: Path) -> Gf:
+    def run(*arguments: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*GF, *map(str, arguments)], cwd=folder, env=variables, capture_output=True, text=True, timeout=400, check=False
+        )
+        assert not ok or done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def recipe(**policy: Any) -> dict[str, Any]:
+    return {
+        "schema_version": "1.0",
+        "kind": "recipe",
+        "name": "overfit",
+        "description": "a handful of demonstrations by heart",
+        "backbone": {"id": "gf/hf-vlm-v1", "settings": {"model": "vlm"}},
+        "policy": {"horizon": 16, "execute_steps": 8, **policy},
+        "heads": {"act": {"id": "gf/regression-v1", "settings": {"width": 256, "blocks": 2}}},
+        "stages": [
+            {
+                "name": "robot",
+                "techniques": [{"id": "gf/full-finetune-v1"}],
+                "heads": [{"name": "act"}],
+                "mixture": [{"source": "robot"}],
+                "steps": 2,
+                "batch_size": 16,
+                "learning_rate": {"head": 1e-3, "language": 2e-3, "vision": 1e-3, "projector": 1e-3},
+                "schedule": {"warmup": 20},
+            }
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def demos(gf: Gf, folder: Path) -> Path:
+    from gf_policies.backbones.tiny import write_tiny
+
+    write_tiny("llava", folder / "vlm")
+    gf("demos", "record", "gf/demos@1", "--limit", 3, "--size", 64, "--env-set", "render=fast", "--out", "demos")
+    (folder / "recipe.json").write_text(json.dumps(recipe()))
+    return folder / "demos"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(gf: Gf, demos: Path) -> Path:
+    gf("train", "recipe.json", "--data", demos, "--out", "short")
+    return demos.parent / "short" / "checkpoint"
+
+
+def test_conventions_travel_with_the_checkpoint(checkpoint: Path) -> None:
+    conventions = conventions_from_json(json.loads((checkpoint / "checkpoint.json").read_text())["conventions"])
+    assert conventions.action.hz == 20
+    assert conventions.action.field.names[:3] == ("dx", "dy", "dz")
+    assert conventions.cameras == {"third": (64, 64)}
+
+
+def test_results_depend_on_no_neighbour(gf: Gf, checkpoint: Path, folder: Path) -> None:
+    policy = ("--policy", "gf/vla-v1", "--set", f"checkpoint={checkpoint}", "--env-set", "render=fast")
+    for slots in (1, 3):
+        gf("run", "gf/smoke@1", *policy, "--limit", 3, "--slots", slots, "--out", f"slots{slots}")
+    rows = [(folder / f"slots{slots}" / "episodes.jsonl").read_bytes() for slots in (1, 3)]
+    assert rows[0] == rows[1]
+
+
+def test_another_rate_is_refused_before_the_first_step(gf: Gf, checkpoint: Path, folder: Path) -> None:
+    policy = ("--policy", "gf/vla-v1", "--set", f"checkpoint={checkpoint}")
+    done = gf("run", "gf/smoke@1", *policy, "--hz", 10, "--out", "slow", ok=False)
+    assert done.returncode == 2
+    assert "hz" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "slow" / "episodes.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("recipe.json",), "the recipe needs data for robot"),
+        (("recipe.json", "--data", "nowhere"), "there is no such file or directory"),
+        (("recipes.json", "--data", "demos"), "there is no recipe 'recipes.json'"),
+        (("recipe.json", "--data", "demos", "--data", "vl=demos"), "names no source 'vl'"),
+        (
+            ("recipe.json", "--data", "demos", "--set", 'policy.cameras=["wrist"]'),
+            "looks through camera 'wrist', the data has third",
+        ),
+        (("recipe.json", "--data", "demos", "--set", "backbone.settings.model=missing"), "missing"),
+        (("recipe.json", "--data", "demos", "--set", "stages.robot.techniques.0.id=gf/frozen-v1"), "did you mean 'gf/freeze-v1'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(gf: Gf, demos: Path, arguments: tuple[str, ...], what: str) -> None:
+    done = gf("train", *arguments, "--out", "mistake", ok=False)
+    assert done.returncode == 2, done.stderr
+    assert what in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_says_what_would_train_and_stops(gf: Gf, demos: Path, folder: Path) -> None:
+    plan = json.loads(gf("train", "recipe.json", "--data", demos, "--out", "dry", "--dry-run", "--json").stdout)
+    (stage,) = plan["stages"]
+    assert stage["trainable"].keys() == {"vision", "projector", "language", "head"}
+    assert stage["effective_batch"] == 16
+    assert plan["normalization"]["actions"]["kind"] == "quantile"
+    assert np.all(np.array(plan["normalization"]["actions"]["scale"]) > 0)
+    assert not (folder / "dry").exists()
+
+
+@pytest.mark.full
+def test_a_small_model_learns_a_handful_of_demonstrations_by_heart(gf: Gf, demos: Path, folder: Path) -> None:
+    """It reproduces the expert's actions and, in closed loop under contact physics, completes those very episodes."""
+    plugin = ("--plugin", Path(small.__file__))
+    backbone = json.dumps({"id": "local/small-v1", "settings": {"dim": 64}})
+    changes = ("--set", f"backbone={backbone}", "--set", "stages.robot.steps=2500")
+    gf("train", "recipe.json", "--data", demos, "--out", "heart", *plugin, *changes)
+    rows = [json.loads(line) for line in (folder / "heart" / "metrics.jsonl").read_text().splitlines()]
+    assert np.mean([row["losses"]["act/l1"] for row in rows[-50:]]) < 0.04
+    gf(
+        *("run", "gf/demos@1", "--limit", 3, "--env-set", "render=fast", "--out", "heart-run", *plugin),
+        *("--policy", "gf/vla-v1", "--set", "checkpoint=heart/checkpoint"),
+    )
+    played = [json.loads(line) for line in (folder / "heart-run" / "episodes.jsonl").read_text().splitlines()]
+    assert [row["success"] for row in played] == [True] * 3
