@@ -54,7 +54,8 @@ def pack(runs: tuple[Path, ...], card_file: Path | None, out: Path, plugin_files
     """Write finished runs of one policy and a card as one file.
 
     What the card lacks is asked for in a terminal; elsewhere it is listed, with exit code 2. What the runs know themselves
-    (versions, hashes, rate, chunks, timing, success rule, seeds, platform) is filled in.
+    (versions, hashes, rate, chunks, timing, success rule, seeds, platform) is filled in, and what a checkpoint of `gf train`
+    knows (backbone, technique, head, trainable parameters, data, cards trained on, recipe), unless the card says otherwise.
 
     \b
     Examples:
@@ -62,6 +63,7 @@ def pack(runs: tuple[Path, ...], card_file: Path | None, out: Path, plugin_files
       gf submit pack runs/mine --card card.json --out mine.zip
     """
     from gf_core.leaderboard.card import missing_fields, read_card
+    from gf_core.leaderboard.known import known_fields
     from gf_core.leaderboard.pack import pack as write
 
     if out.suffix != ".zip":
@@ -69,6 +71,10 @@ def pack(runs: tuple[Path, ...], card_file: Path | None, out: Path, plugin_files
     found: dict[str, JSON] = {"schema_version": "1.0", "kind": "card"}
     if card_file is not None:
         found = read_card(card_file)
+    known = {name: value for name, value in known_fields(runs).items() if name not in found}
+    if known:
+        click.echo(f"from the checkpoint: {', '.join(known)}", err=True)
+    found |= known
     if sys.stdin.isatty():
         found |= _ask(missing_fields(found))
     found.setdefault("date", _today())

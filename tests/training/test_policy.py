@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,22 @@ def test_a_small_model_learns_a_handful_of_demonstrations_by_heart(gf: Gf, demos
     )
     played = [json.loads(line) for line in (folder / "heart-run" / "episodes.jsonl").read_text().splitlines()]
     assert [row["success"] for row in played] == [True] * 3
+
+
+def test_the_card_of_a_submission_knows_what_the_checkpoint_knows(gf: Gf, checkpoint: Path, folder: Path) -> None:
+    gf("run", "gf/smoke@1", "--policy", "gf/vla-v1", "--set", f"checkpoint={checkpoint}", "--out", "whole", "--set", "device=cpu")
+    card = {"name": "Nothing learned", "description": "two steps", "selected_by": [], "license": "Apache-2.0", "weights": "open"}
+    (folder / "card.json").write_text(json.dumps({"schema_version": "1.0", "kind": "card", "technique": "mine", **card}))
+    gf("submit", "pack", "whole", "--card", "card.json", "--out", "whole.zip")
+    with zipfile.ZipFile(folder / "whole.zip") as archive:
+        packed = json.loads(archive.read("card.json"))
+    assert packed["technique"] == "mine"
+    assert packed["head"] == "gf/regression-v1, chunks of 16, 8 played"
+    assert packed["backbone"].startswith("vlm (weights ")
+    assert packed["robot_data"][0].startswith("gf/demos@1 (")
+    held = json.loads((checkpoint / "checkpoint.json").read_text())["links"][0]["stages"][0]["trainable"]
+    assert packed["trainable_parameters"] == sum(held.values())
+    assert len(packed["trained_items"]) == 9
+    assert json.loads(packed["recipe"])[0]["name"] == "overfit"
+    verdict = gf("submit", "check", "whole.zip")
+    assert "replayed (physics verified, policy unverified)" in verdict.stdout
