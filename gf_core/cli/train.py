@@ -123,7 +123,7 @@ def _make_job(
 
 
 def _train(job: Job, as_json: bool) -> int:
-    from gf_core.cli.training_display import make_watcher
+    from gf_core.cli.training_display import is_first, make_watcher
     from gf_core.training.trainer import train
 
     try:
@@ -131,6 +131,8 @@ def _train(job: Job, as_json: bool) -> int:
     except KeyboardInterrupt:
         click.echo("interrupted; the state is kept, and the same command again goes on from there", err=True)
         return INTERRUPTED
+    if not is_first():
+        return 0
     if as_json:
         print_json("training", {"checkpoint": str(checkpoint), "recipe_sha256": job.recipe.sha256})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -20,11 +21,34 @@ SMOOTHING = 0.95
 
 
 def make_watcher() -> Watcher:
-    """A display on standard error, so that standard output stays free for results."""
+    """A display on standard error, so that standard output stays free for results; of several processes, the first one's."""
     from rich.console import Console
 
+    if not is_first():
+        return SilentWatcher()
     console = Console(stderr=True)
     return PlainWatcher(sys.stderr) if not console.is_terminal or console.is_dumb_terminal else LiveWatcher()
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class SilentWatcher:
+    """Shows nothing."""
+
+    def stage(self, stage: Stage, done: int, trains: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def step(self, stage: Stage, step: int, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def finished(self) -> None:
+        """Nothing."""
 
 
 class _Smooth:

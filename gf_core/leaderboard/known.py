@@ -24,7 +24,9 @@ def known_fields(runs: Sequence[Path]) -> dict[str, JSON]:
     Raises:
         SchemaError: a checkpoint's document is invalid.
     """
-    said = [_of(load_document(path, "checkpoint")) for path in dict.fromkeys(filter(None, map(_checkpoint, runs)))]
+    decks = {deck for run in runs for deck in read_run(run).identity["decks"]}
+    paths = dict.fromkeys(filter(None, map(_checkpoint, runs)))
+    said = [_of(load_document(path, "checkpoint"), decks) for path in paths]
     if not said:
         return {}
     return {name: value for name, value in said[0].items() if all(other.get(name) == value for other in said)}
@@ -36,7 +38,7 @@ def _checkpoint(run: Path) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _of(document: Mapping[str, Any]) -> dict[str, JSON]:
+def _of(document: Mapping[str, Any], decks: set[str]) -> dict[str, JSON]:
     recipes = [link["recipe"] for link in document["links"]]
     stages = [stage for link in document["links"] for stage in link["stages"]]
     last = recipes[-1]
@@ -52,7 +54,8 @@ def _of(document: Mapping[str, Any]) -> dict[str, JSON]:
         "vision_language_data": [_data(source) for source in questions],
     }
     if all(source["items"] is not None for source in robot):
-        items = {item for source in robot for names in source["items"].values() for item in names}
+        # Of the decks that the runs show: a colour of another deck isn't an emoji.
+        items = {item for source in robot for deck, names in source["items"].items() if deck in decks for item in names}
         found["trained_items"] = sorted(items)
     recipe = canonical_json(recipes)
     if len(recipe) <= RECIPE_CHARACTERS:
@@ -75,7 +78,7 @@ def _stage(stage: Mapping[str, Any]) -> str:
 def _head(recipe: Mapping[str, Any]) -> str:
     acting = [head["name"] for head in recipe["stages"][-1]["heads"] if head["used_at_inference"]]
     policy = recipe["policy"]
-    names = ", ".join(recipe["heads"][name]["id"] for name in acting)
+    names = ", ".join(recipe["heads"][name]["id"] for name in acting) or "none"
     return f"{names}, chunks of {policy['horizon']}, {policy['execute_steps']} played"
 
 

@@ -32,6 +32,7 @@ from gf_core.specs import to_json
 from gf_core.training.compose import make_policy, make_techniques
 from gf_core.training.contracts import Backbone
 from gf_core.training.conventions import conventions_from_json, conventions_to_json
+from gf_core.training.job import writing
 from gf_core.training.model import VLA
 from gf_core.training.recipe import Recipe, complete
 from gf_core.training.samples import Conventions, Frame, Manifest, Sample
@@ -53,6 +54,7 @@ class Link:
 
     Attributes:
         recipe: its completed recipe.
+        conventions: of the robot data that it was trained on.
         fingerprint: of the bare backbone.
         normalization: normalisers as JSON.
         heads: head to its state.
@@ -61,6 +63,7 @@ class Link:
     """
 
     recipe: Recipe
+    conventions: Conventions
     fingerprint: str
     normalization: dict[str, Any]
     heads: dict[str, Any]
@@ -99,13 +102,14 @@ def save_stage(vla: VLA, path: Path, values: Mapping[str, Tensor] | None = None)
         ``sha256``, ``trainable``, ``parameters_sha256`` and ``techniques`` of the stage's entry.
     """
     found = {name: value.detach().cpu().contiguous() for name, value in (values or trainable(vla)).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(found, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    partial.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(found, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        partial.replace(path)
     return {
         "sha256": digest,
         "trainable": count_by_role(vla),
@@ -169,6 +173,13 @@ def write_checkpoint(
     has no probe:
     its techniques will finish when it is loaded.
     """
+    with writing(directory):
+        _write(directory, vla, links, sources, finished=finished)
+
+
+def _write(
+    directory: Path, vla: VLA, links: Sequence[Link], sources: Sequence[Manifest | Mapping[str, Any]], *, finished: bool
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     documents = []
     for number, link in enumerate(links):
@@ -181,6 +192,7 @@ def write_checkpoint(
             {
                 "recipe": link.recipe.document,
                 "recipe_sha256": link.recipe.sha256,
+                "conventions": conventions_to_json(link.conventions),
                 "backbone_fingerprint": link.fingerprint,
                 "normalization": link.normalization,
                 "heads": link.heads,
@@ -237,7 +249,7 @@ def load_checkpoint(
     links = [_link(entry, directory, host, backbone_settings) for entry in document["links"]]
     vla: VLA | None = None
     for link in links:
-        vla = follow(link, host, conventions, vla, where=str(directory))
+        vla = follow(link, host, vla, where=str(directory))
     assert vla is not None
     vla.eval()
     if check_probe and document["finished"]:
@@ -245,13 +257,13 @@ def load_checkpoint(
     return Loaded(vla, tuple(links), conventions, tuple(document["sources"]), bool(document["finished"]))
 
 
-def follow(link: Link, host: PluginHost, conventions: Conventions, before: VLA | None, *, where: str) -> VLA:
+def follow(link: Link, host: PluginHost, before: VLA | None, *, where: str) -> VLA:
     """The policy after a link: built on the bare backbone or on what the link before left, stages replayed.
 
     Raises:
         MismatchError: the backbone isn't the one that it was trained on.
     """
-    vla = begin(link, host, conventions, before)
+    vla = begin(link, host, before)
     if vla.backbone.fingerprint != link.fingerprint:
         raise MismatchError(
             f"was trained on a backbone with fingerprint {link.fingerprint[:12]}…, this one has {vla.backbone.fingerprint[:12]}…",
@@ -266,13 +278,17 @@ def follow(link: Link, host: PluginHost, conventions: Conventions, before: VLA |
     return vla
 
 
-def begin(link: Link, host: PluginHost, conventions: Conventions, before: VLA | None) -> VLA:
-    """A link's policy before its first stage; heads that the policy before has too come along with their weights and tokens."""
+def begin(link: Link, host: PluginHost, before: VLA | None) -> VLA:
+    """A link's policy before its first stage.
+
+    What the policy before has comes along: its backbone with all that techniques added to it, and of the heads that both have the
+    weights, tokens, queries and what they found in their data. Normalisation is that of the new data.
+    """
     backbone: Backbone | None = None
     if before is not None:
         before.rows.remove()
         backbone = before.backbone
-    vla = make_policy(link.recipe, host, conventions, backbone)
+    vla = make_policy(link.recipe, host, link.conventions, backbone)
     for name, state in link.heads.items():
         vla.head(name).load_state(state)
     if before is not None:
@@ -281,10 +297,12 @@ def begin(link: Link, host: PluginHost, conventions: Conventions, before: VLA | 
 
 
 def _carry(before: VLA, vla: VLA) -> None:
+    vla.extras.update(dict(before.extras.items()))
     with torch.no_grad():
         for name in vla.heads:
             if name not in before.heads:
                 continue
+            vla.head(name).load_state(before.head(name).state())
             old, new = before.head(name).state_dict(), vla.head(name).state_dict()
             if {k: v.shape for k, v in old.items()} != {k: v.shape for k, v in new.items()}:
                 raise MismatchError(
@@ -295,6 +313,8 @@ def _carry(before: VLA, vla: VLA) -> None:
             for rows, others in ((vla.rows.input, before.rows.input), (vla.rows.output, before.rows.output)):
                 start, other = mine.start - vla.rows.first, theirs.start - before.rows.first
                 rows[start : start + len(mine)] = others[other : other + len(theirs)]
+            if (count := vla.head(name).queries) and vla.queries is not None and before.queries is not None:
+                vla.queries[:count] = before.queries[:count]
         if vla.state_encoder is not None and before.state_encoder is not None:
             vla.state_encoder.load_state_dict(before.state_encoder.state_dict())
 
@@ -352,7 +372,8 @@ def _link(entry: Mapping[str, Any], directory: Path, host: PluginHost, overrides
             raise GrinningFaceError(f"{stage['file']!r} lies outside", where=str(directory / CHECKPOINT))
         files.append(file)
     stages = [dict(stage) for stage in entry["stages"]]
-    return Link(recipe, entry["backbone_fingerprint"], entry["normalization"], entry["heads"], stages, files)
+    conventions = conventions_from_json(entry["conventions"])
+    return Link(recipe, conventions, entry["backbone_fingerprint"], entry["normalization"], entry["heads"], stages, files)
 
 
 def _place(source: Path, target: Path) -> None:

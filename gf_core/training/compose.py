@@ -11,7 +11,7 @@ from gf_core.canonical import derive_seed
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.training.contracts import ActionHead, Backbone, HeadShape, Technique
 from gf_core.training.model import VLA
-from gf_core.training.normalizer import Normalizer
+from gf_core.training.normalizer import STILL, Normalizer
 from gf_core.training.recipe import Recipe, Stage
 from gf_core.training.samples import Conventions, Source
 
@@ -87,7 +87,7 @@ def make_policy(recipe: Recipe, host: PluginHost, conventions: Conventions, back
             backbone,
             heads,
             conventions,
-            actions=Normalizer.fit(kinds["actions"], conventions.action_statistics, names),
+            actions=Normalizer.fit(kinds["actions"], conventions.action_statistics, names, still=STILL),
             proprio=Normalizer.fit(kinds["proprio"], conventions.proprio_statistics, conventions.proprio.names)
             if policy["proprio"]
             else None,

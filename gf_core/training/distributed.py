@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from gf_core.errors import GrinningFaceError
 from gf_core.training.loading import Place
 from gf_core.training.model import VLA
 from gf_core.training.schedule import trainable
@@ -37,7 +39,8 @@ def group(device: torch.device) -> Iterator[Place]:
     if world == 1:
         yield Place()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Long: while the first process evaluates, the others wait for it in the next step.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=6))
     try:
         yield Place(rank=dist.get_rank(), world=world)
     finally:
@@ -45,9 +48,19 @@ def group(device: torch.device) -> Iterator[Place]:
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto``: this process's GPU if there is one, else the CPU."""
+    """``auto``: this process's GPU if there is one, else the CPU.
+
+    Raises:
+        GrinningFaceError: there is no such device.
+    """
     if name != "auto":
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise GrinningFaceError(f"can't use {name!r} ({reason})", where="device", hint="try auto or cpu") from error
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")

@@ -8,6 +8,7 @@ from typing import Any
 from gf_core.specs import to_json
 from gf_core.training.checkpoint import Link, begin
 from gf_core.training.compose import check_sight, common_conventions, make_techniques
+from gf_core.training.distributed import pick_device
 from gf_core.training.model import VLA
 from gf_core.training.recipe import Stage
 from gf_core.training.schedule import count_by_role, make_optimizer
@@ -54,10 +55,11 @@ def plan_job(job: Job, world: int = 1) -> dict[str, Any]:
     Raises:
         GrinningFaceError: whatever would stop the job before its first step.
     """
+    pick_device(job.device)
     conventions = common_conventions(job.sources, job.recipe.sources)
     check_sight(job.recipe, conventions)
     parent = parent_of(job)
-    vla = begin(Link(job.recipe, "", {}, {}), job.host, conventions, parent.vla if parent else None)
+    vla = begin(Link(job.recipe, conventions, "", {}, {}), job.host, parent.vla if parent else None)
     stages = []
     for stage in job.recipe.stages:
         vla.begin_stage(stage.heads, make_techniques(stage, job.host))

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -116,7 +117,7 @@ class JobDirectory:
                 {name: value.detach().cpu().contiguous() for name, value in parameters.items()},
                 partial / "parameters.safetensors",
             )
-            torch.save(dict(optimizer), partial / "optimizer.pt")
+            _save_torch(optimizer, partial / "optimizer.pt")
             (partial / STATE).write_text(json.dumps({"stage": stage, "step": step}), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
@@ -137,7 +138,7 @@ class JobDirectory:
                     continue
                 parameters = load_file(path / "parameters.safetensors")
                 optimizer = torch.load(path / "optimizer.pt", weights_only=True)
-            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
                 raise GrinningFaceError(
                     f"the saved state is damaged ({error})", where=str(path), hint="remove it: the stage then starts over"
                 ) from error
@@ -164,6 +165,13 @@ class JobDirectory:
         path = self.path / METRICS
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def _save_torch(document: Mapping[str, Any], path: Path) -> None:
+    try:
+        torch.save(dict(document), path)
+    except RuntimeError as error:  # what torch makes of a disk that is full
+        raise OSError(f"{path.name}: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager

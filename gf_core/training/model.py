@@ -137,12 +137,16 @@ class VLA(nn.Module):
         self.techniques = tuple(sorted(techniques, key=lambda technique: technique.order))
         self.requires_grad_(False)
         used = [self.head(head.name) for head in heads]
+        if lost := [head.name for head in heads if head.detach and self.head(head.name).queries]:
+            what = f"head {lost[0]!r} reads query tokens, which couldn't learn if it were detached"
+            raise GrinningFaceError(what, hint="set detach to false, or use a head that reads the prefix")
         if mute := [head.name for head in heads if head.detach and self.head(head.name).speaks]:
             what = f"head {mute[0]!r} speaks in tokens, so detaching it would train nothing"
             raise GrinningFaceError(what, hint="set detach to false")
         for head in used:
             head.requires_grad_(True)
-        if self.state_encoder is not None and heads:
+        # Detached heads alone leave it as it is: a fixed random embedding of the state, of which nothing is lost.
+        if self.state_encoder is not None and any(not head.detach for head in heads):
             self.state_encoder.requires_grad_(True)
         if self.queries is not None and any(head.queries for head in used):
             self.queries.requires_grad_(True)

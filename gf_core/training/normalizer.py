@@ -15,7 +15,7 @@ from gf_core.training.samples import Statistics
 Kind = Literal["min-max", "quantile", "z-score", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STILL = 1e-4
-"""Elements that vary less than this over a data set [their unit] are only shifted: dividing by nothing would magnify noise."""
+"""Elements that vary less than this over a data set [their unit] don't move: their own spread is noise."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,15 @@ class Normalizer:
     scale: tuple[float, ...]
 
     @staticmethod
-    def fit(kind: Kind, statistics: Statistics, names: Sequence[str] = ()) -> Normalizer:
+    def fit(kind: Kind, statistics: Statistics, names: Sequence[str] = (), *, still: float = 1.0) -> Normalizer:
         """The normaliser of a data set's statistics.
+
+        Args:
+            kind: what is mapped where.
+            statistics: of the data set.
+            names: of the elements, for errors.
+            still: scale of elements that don't move in the data: 1 for what a policy reads, so that one which moves later isn't
+                blown up, STILL for what it predicts, so that its error isn't.
 
         Raises:
             GrinningFaceError: an unknown kind, or statistics that aren't finite.
@@ -54,7 +61,7 @@ class Normalizer:
         return Normalizer(
             kind=kind,
             shift=tuple(((highs + lows) / 2).tolist()),
-            scale=tuple(np.where(scale < STILL, 1.0, scale).tolist()),
+            scale=tuple(np.where(scale < STILL, still, scale).tolist()),
         )
 
     def normalize(self, values: Floats) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,11 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from gf_core._interrupts import uninterrupted
-from gf_core.canonical import derive_seed
+from gf_core.canonical import content_hash, derive_seed
 from gf_core.errors import GrinningFaceError
 from gf_core.specs import to_json
 from gf_core.training import distributed
-from gf_core.training.checkpoint import Link, Loaded, begin, follow, load_checkpoint, load_stage, save_stage, write_checkpoint
+from gf_core.training.checkpoint import (
+    Link,
+    Loaded,
+    begin,
+    follow,
+    load_checkpoint,
+    load_stage,
+    read_checkpoint,
+    save_stage,
+    write_checkpoint,
+)
 from gf_core.training.compose import check_sight, common_conventions, make_techniques
 from gf_core.training.contracts import ActionHead, Batch
 from gf_core.training.distributed import Parallel
@@ -166,19 +176,25 @@ def _begin(
 ) -> _Running:
     conventions = common_conventions(job.sources, job.recipe.sources)
     check_sight(job.recipe, conventions)
-    parent = parent_of(job)
+    parent, reference = parent_of(job), job.recipe.document["parent"]
     links: list[Link] = list(parent.links) if parent else []
     manifests: list[Any] = list(parent.sources) if parent else []
-    link = Link(job.recipe, "", {}, {})
-    vla = begin(link, job.host, conventions, parent.vla if parent else None)
+    link = Link(job.recipe, conventions, "", {}, {})
+    vla = begin(link, job.host, parent.vla if parent else None)
     link.fingerprint = vla.backbone.fingerprint
     link.normalization = {
         "actions": vla.action_normalizer.to_json(),
         "proprio": vla.proprio_normalizer.to_json() if vla.proprio_normalizer else None,
     }
     progress = folder.progress()
+    base = {"backbone": link.fingerprint, "parent": content_hash(read_checkpoint(Path(reference))) if reference else None}
+    if progress.setdefault("base", base) != base:
+        what = "backbone" if progress["base"]["backbone"] != link.fingerprint else "parent"
+        raise GrinningFaceError(
+            f"the {what} isn't the one that this job began with", where=str(job.out), hint="give another --out"
+        )
     if progress["heads"] is None:
-        _fit(vla, job)
+        _fit(vla, job, skip=set(parent.vla.heads) if parent else set())
         progress["heads"] = {name: vla.head(name).state() for name in vla.heads}
         if place.rank == 0:
             folder.write_json("progress.json", progress)
@@ -192,10 +208,13 @@ def _begin(
     return _Running(job, place, device, folder, watcher, identity, vla, [*links, link], manifests)
 
 
-def _fit(vla: VLA, job: Job) -> None:
-    """Let the heads that want to look at the chunks of the last robot source before the first step."""
+def _fit(vla: VLA, job: Job, skip: set[str]) -> None:
+    """Let the heads that want to look at the chunks of the last robot source before the first step.
+
+    A head that came from the parent keeps what it found there: the tokens that it was trained with mean that.
+    """
     source = [job.sources[name] for name in job.recipe.sources if job.sources[name].conventions is not None][-1]
-    for name in vla.heads:
+    for name in sorted(vla.heads.keys() - skip):
         head = vla.head(name)
         if type(head).fit is not ActionHead.fit:
             head.fit(_chunks(source, vla, raw=head.raw))
@@ -214,6 +233,7 @@ def _replay(running: _Running, stage: Stage, entry: Mapping[str, Any]) -> None:
     vla, file = running.vla, running.folder.stage_file(stage.number, stage.name)
     techniques = make_techniques(stage, running.job.host)
     vla.begin_stage(stage.heads, techniques)
+    vla.to(running.device)
     load_stage(vla, file)
     vla.end_stage()
     _remember(running, entry, file)
@@ -273,7 +293,7 @@ def _rebuild(running: _Running) -> None:
     job, link = running.job, running.links[-1]
     parent = parent_of(job)
     before = parent.vla if parent else None
-    running.vla = follow(link, job.host, running.vla.conventions, before, where=str(job.out)).to(running.device)
+    running.vla = follow(link, job.host, before, where=str(job.out)).to(running.device)
 
 
 def parent_of(job: Job) -> Loaded | None:
@@ -352,8 +372,24 @@ class _Loop:
             total = torch.stack([value.float() for value in losses.values()]).sum() / stage.accumulate
             torch.autograd.backward(total)
         norm = self._clip()
+        _check_finite({**sums, "gradient": norm}, stage, step)
+        if step == 0:
+            self._check_reached()
         self._optimizer.step()
         return {"losses": sums, "norm": norm, "seconds": time.perf_counter() - began, "wait": waited}
+
+    def _check_reached(self) -> None:
+        """Whether the losses reach every role that is said to train."""
+        reached: dict[str, bool] = {}
+        for name, value in trainable(self._running.vla).items():
+            role = self._running.vla.role_of(name)
+            reached[role] = reached.get(role, False) or value.grad is not None
+        if unreached := sorted(role for role, found in reached.items() if not found):
+            raise GrinningFaceError(
+                f"role {unreached[0]!r} is to train, but no loss reaches it",
+                where=f"stage {self._stage.name!r}",
+                hint="a head with detach trains nothing but itself: leave detach off, or freeze the role",
+            )
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         half = self._stage.document["precision"] == "bf16"
@@ -381,10 +417,10 @@ class _Loop:
             self._log(step, row)
         every = job.recipe.document["evaluation"]["every"]
         last = stage.number == len(job.recipe.stages) - 1
+        if job.evaluate and last and every and step % every == 0 and step < stage.steps:
+            self._evaluate(step)  # before the state is kept: whoever is stopped in here evaluates again
         if step % job.save_every == 0 and step < stage.steps:
             self._save(step)
-        if job.evaluate and last and every and step % every == 0 and step < stage.steps:
-            self._evaluate(step)
 
     def _log(self, step: int, row: Mapping[str, Any]) -> None:
         running = self._running
@@ -416,7 +452,7 @@ class _Loop:
         file = folder / "links" / "current" / f"{stage.number:02d}-{stage.name}.safetensors"
         entry = {"name": stage.name, "steps": step, "file": file.name, **save_stage(running.vla, file, values)}
         link = running.links[-1]
-        current = Link(link.recipe, link.fingerprint, link.normalization, link.heads, [*link.stages, entry], [*link.files, file])
+        current = replace(link, stages=[*link.stages, entry], files=[*link.files, file])
         write_checkpoint(folder, running.vla, [*running.links[:-1], current], running.manifests, finished=False)
         rates = running.job.evaluate(folder, step)
         running.folder.log({"stage": stage.name, "step": step, "done": self._before + step, "evaluation": dict(rates)})
@@ -427,7 +463,7 @@ def _check_finite(losses: Mapping[str, float], stage: Stage, step: int) -> None:
     for name, value in losses.items():
         if not math.isfinite(value):
             raise GrinningFaceError(
-                f"loss {name!r} is {value} at step {step + 1}",
+                f"{'the gradient' if name == 'gradient' else f'loss {name!r}'} is {value} at step {step + 1}",
                 where=f"stage {stage.name!r}",
                 hint="lower its learning rates, or look at the data; the last saved state is still good",
             )

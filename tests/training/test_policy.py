@@ -170,3 +170,15 @@ def test_the_card_of_a_submission_knows_what_the_checkpoint_knows(gf: Gf, checkp
     assert json.loads(packed["recipe"])[0]["name"] == "overfit"
     verdict = gf("submit", "check", "whole.zip")
     assert "replayed (physics verified, policy unverified)" in verdict.stdout
+
+
+@pytest.mark.full
+def test_evaluating_on_the_way_changes_no_weight(gf: Gf, demos: Path, folder: Path) -> None:
+    watching = ("--set", "evaluation.suite=gf/smoke@1", "--set", "evaluation.every=1", "--set", "evaluation.episodes=2")
+    gf("train", "recipe.json", "--data", demos, "--out", "watched", *watching)
+    gf("train", "recipe.json", "--data", demos, "--out", "unwatched")
+    rows = [json.loads(line) for line in (folder / "watched" / "metrics.jsonl").read_text().splitlines()]
+    (evaluated,) = [row for row in rows if "evaluation" in row]
+    assert evaluated["evaluation"].keys() == {"id success", "id execution", "id intent"}
+    stage = Path("checkpoint/links/00/00-robot.safetensors")
+    assert (folder / "watched" / stage).read_bytes() == (folder / "unwatched" / stage).read_bytes()

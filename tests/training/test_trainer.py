@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch.utils.data
 from safetensors.torch import load_file
 
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.training.checkpoint import load_checkpoint
+from gf_core.training.normalizer import STILL, Normalizer
 from gf_core.training.samples import Sample, Wanted
 from gf_core.training.trainer import Job, train
 
@@ -185,3 +187,93 @@ def test_workers_change_nothing(make_job: Make, watched: Any) -> None:
     train(one, watched())
     train(two, watched())
     assert files(one.out) == files(two.out)
+
+
+def test_a_carried_head_keeps_its_queries_and_what_it_found(make_job: Make, watched: Any) -> None:
+    heads = {
+        "act": {"id": "gf/regression-v1", "settings": {"width": 32}},
+        "fast": {"id": "gf/fast-v1", "settings": {"vocabulary": 48}},
+    }
+    both = {"heads": [{"name": "act"}, {"name": "fast", "used_at_inference": False}]}
+
+    def document(**changes: Any) -> dict[str, Any]:
+        whole = recipe(**changes)
+        whole["heads"], whole["stages"][0] = heads, {**whole["stages"][0], **both}
+        return whole
+
+    parent = train(make_job(document(), "parent"), watched())
+    other = {"robot": small.Robot(seed=9)}
+    child = make_job(document(parent=str(parent), steps=1), "child", sources=other)
+    before = load_checkpoint(parent, child.host).vla
+    train(child, watched())
+    loaded = load_checkpoint(child.out / "checkpoint", child.host)
+    assert loaded.links[1].heads == loaded.links[0].heads  # though the data is other data
+    assert before.queries is not None
+    assert loaded.vla.queries is not None
+    torch.testing.assert_close(loaded.vla.queries, before.queries, atol=2e-3, rtol=0)  # one step of 1e-3 away
+
+
+def test_a_parent_with_other_actions_still_loads(make_job: Make, watched: Any) -> None:
+    first = train(make_job(recipe(**ADAPTED, steps=1), "first"), watched())
+    wide = small.Robot()
+    assert wide.conventions
+    field = dataclasses.replace(small.field("action", 4))
+    action = dataclasses.replace(wide.conventions.action, field=field)
+    numbers = dataclasses.replace(
+        wide.conventions.action_statistics,
+        **{name: (*getattr(wide.conventions.action_statistics, name), 1.0) for name in ("mean", "std", "max", "q99")},
+        **{name: (*getattr(wide.conventions.action_statistics, name), -1.0) for name in ("min", "q01")},
+    )
+    wide.conventions = dataclasses.replace(wide.conventions, action=action, action_statistics=numbers)
+    wide._actions = np.concatenate([wide._actions, np.zeros((len(wide), 1), np.float32)], 1)
+    document = recipe(**ADAPTED, steps=1, parent=str(first))
+    document["heads"] = {"other": document["heads"]["act"]}
+    document["stages"][0]["heads"] = [{"name": "other"}]
+    second = make_job(document, "second", sources={"robot": wide})
+    loaded = load_checkpoint(train(second, watched()), second.host)
+    assert [len(link.conventions.action.field.names) for link in loaded.links] == [3, 4]
+
+
+def test_a_parent_that_changed_meanwhile_is_refused(make_job: Make, watched: Any) -> None:
+    parent = train(make_job(recipe(**ADAPTED, steps=1), "parent"), watched())
+    child = make_job(recipe(**ADAPTED, parent=str(parent)), "child")
+    with pytest.raises(KeyboardInterrupt):
+        train(child, watched(stop_at=2))
+    shutil.rmtree(parent.parent)
+    train(make_job(recipe(**ADAPTED, steps=1, seed=5), "parent"), watched())
+    with pytest.raises(GrinningFaceError, match="the parent isn't the one that this job began with"):
+        train(child, watched())
+
+
+def test_a_gradient_that_is_not_finite_ends_the_job_before_it_does_harm(
+    make_job: Make, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(recipe(), save_every=1)
+    real = torch.nn.utils.clip_grad_norm_
+    calls = []
+
+    def broken(parameters: Any, limit: float) -> torch.Tensor:
+        calls.append(1)
+        norm = real(parameters, limit)
+        return norm * float("nan") if len(calls) == 3 else norm
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", broken)
+    with pytest.raises(GrinningFaceError, match="the gradient is nan at step 3"):
+        train(job, watched())
+    (state,) = job.out.glob("state-*")
+    assert state.name == "state-2"
+    assert all(bool(value.isfinite().all()) for value in load_file(state / "parameters.safetensors").values())
+
+
+def test_a_detached_head_over_a_model_that_is_to_train_is_refused(make_job: Make, watched: Any) -> None:
+    document = recipe()
+    document["heads"]["act"]["settings"]["readout"] = "mean"
+    document["stages"][0]["heads"] = [{"name": "act", "detach": True}]
+    with pytest.raises(GrinningFaceError, match="role 'language' is to train, but no loss reaches it"):
+        train(make_job(document), watched())
+
+
+def test_an_element_that_stands_still_is_predicted_as_exactly_as_it_stands() -> None:
+    still = small.statistics(np.tile(np.float32([[0.0, 0.5]]), (10, 1)))
+    normalizer = Normalizer.fit("quantile", still, still=STILL)
+    assert np.abs(normalizer.denormalize(np.float32([0.03, -0.03])) - [0.0, 0.5]).max() < 1e-5

@@ -32,6 +32,13 @@ def interface(config: Mapping[str, Any]) -> PolicyInterface:
         raise MismatchError(
             f"its cameras have several sizes, {sorted(sizes)}", where=config["checkpoint"], hint="train with policy.size"
         )
+    acting = [head for head in document["links"][-1]["recipe"]["stages"][-1]["heads"] if head["used_at_inference"]]
+    if len(acting) != 1:
+        raise MismatchError(
+            f"{len(acting)} heads act in its last stage",
+            where=config["checkpoint"],
+            hint="train with used_at_inference for exactly one",
+        )
     height, width = sizes.pop()
     return PolicyInterface(
         observes=Observes(cameras=tuple(policy["cameras"]), size=(height, width), proprio=policy["proprio"]),
