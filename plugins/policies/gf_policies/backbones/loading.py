@@ -25,6 +25,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import CHAT_TEMPLATE_FILE, PROCESSOR_NAME
+from transformers.utils.logging import disable_progress_bar
 
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 from gf_policies.backbones.families import Family
@@ -87,6 +88,7 @@ def load_model(origin: Origin, config: PreTrainedConfig, *, attention: str | Non
     Raises:
         GrinningFaceError: weights are missing, left over, or of another shape; they are named.
     """
+    disable_progress_bar()  # a bar of its own in the middle of our displays and logs
     with reported(origin, "weights"):
         model, info = AutoModelForImageTextToText.from_pretrained(
             origin.model,

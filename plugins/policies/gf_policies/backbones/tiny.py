@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from gf_core.errors import GrinningFaceError, did_you_mean
 from gf_policies.backbones.tiny_families import BEGIN, END, END_OF_TURN, PADDING, TINY, TURN, Tiny
@@ -59,6 +60,7 @@ def write_tiny(family: str, directory: Path, seed: int = 0) -> None:
                     parameter.normal_(std=0.1)
     ending = tokenizer.convert_tokens_to_ids(tiny.ending)
     model.generation_config = GenerationConfig(eos_token_id=ending, pad_token_id=tokenizer.pad_token_id)
+    disable_progress_bar()
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     tiny.images().save_pretrained(directory)
