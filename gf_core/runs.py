@@ -7,8 +7,6 @@ A file is written beside its place, flushed to disk and renamed, so that it is w
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import time
@@ -16,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from gf_core import trajectories
+from gf_core._files import explained, flush_directory, take, write_whole
 from gf_core.canonical import canonical_json, sha256
 from gf_core.errors import RunDirectoryError, SchemaError
 from gf_core.schemas import parse_json
@@ -199,11 +198,11 @@ class RunWriter:
         if not self.finished:
             for leftover in (path / TRAJECTORIES).glob(".*.tmp"):
                 leftover.unlink()
-        with _explained(path / JOURNAL):
+        with explained(path / JOURNAL):
             self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             os.ftruncate(self._journal, end)
             os.lseek(self._journal, end, os.SEEK_SET)
-            _flush_directory(path)
+            flush_directory(path)
 
     def _adopt(self, identity: Mapping[str, Any], *, blank: bool) -> bool:
         """Write run.json, or refuse another configuration's; of a ``blank`` run, where nothing was recorded, nothing is lost.
@@ -212,16 +211,16 @@ class RunWriter:
         """
         target = self.path / RUN
         if not target.exists():
-            with _explained(self.path):
+            with explained(self.path):
                 (self.path / TRAJECTORIES).mkdir(exist_ok=True)
-            _write_whole(target, self._head)
+            write_whole(target, self._head)
             return False
         there = _read(target)
         if there == self._head:
             return False
         old = _json_object(there, where=str(target))
         if blank:
-            _write_whole(target, self._head)
+            write_whole(target, self._head)
             return True
         differing = differences(old, dict(identity))
         telling = [line for line in differing if "sha256" not in line.partition(" ")[0]] or differing
@@ -263,7 +262,7 @@ class RunWriter:
     ) -> Row:
         """Put an episode on disk: first its trajectory, then its journal row. Returns the record with the trajectory's hash."""
         data = trajectories.to_bytes(trajectory)
-        _write_whole(self.path / TRAJECTORIES / f"{record['episode']}.npz", data)
+        write_whole(self.path / TRAJECTORIES / f"{record['episode']}.npz", data)
         whole = {**record, "trajectory_sha256": sha256(data)}
         times = {"seconds": round(seconds, 6), "ask_seconds": round(ask_seconds, 6)}
         self._append(kind="episode", record=whole, slot=slot, attempts=attempts, **times)
@@ -282,14 +281,14 @@ class RunWriter:
             lines.append(canonical_json({**self.done[name], "previous": previous}))
             previous = sha256(lines[-1])
         data = "".join(line + "\n" for line in lines).encode()
-        _write_whole(self.path / EPISODES, data)
+        write_whole(self.path / EPISODES, data)
         self._append(kind="end", episodes_sha256=sha256(data), valid=is_valid(list(self.done.values())))
         self.finished = True
 
     def _append(self, **row: Any) -> None:
         line = (canonical_json({**row, "time": round(time.time(), 3)}) + "\n").encode()
         start = os.lseek(self._journal, 0, os.SEEK_CUR)
-        with _explained(self.path / JOURNAL):
+        with explained(self.path / JOURNAL):
             try:
                 written = 0
                 while written < len(line):
@@ -316,12 +315,12 @@ def open_run(path: Path, identity: Mapping[str, Any], order: Sequence[str]) -> I
     Raises:
         RunDirectoryError: if another runner holds it, it belongs to another configuration, is damaged, or can't be written.
     """
-    with _explained(path):
+    with explained(path):
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path)
         lock = (path / LOCK).open("ab")
     with lock:
-        _take(lock, path)
+        take(lock, path, "runner")
         writer = RunWriter(path, identity, order)
         try:
             yield writer
@@ -336,15 +335,6 @@ def _refuse_foreign(path: Path) -> None:
     if strangers and RUN not in names:
         what = f"the directory holds {strangers[0]!r} but no {RUN}"
         raise RunDirectoryError(what, where=str(path), hint="give an empty or a new one with --out")
-
-
-def _take(lock: BinaryIO, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process ends, however it ends
-    except BlockingIOError as error:
-        raise RunDirectoryError(
-            "another runner is at work in it", where=str(path), hint="wait for it, or give another --out"
-        ) from error
 
 
 def differences(old: object, new: object, pointer: str = "") -> list[str]:
@@ -364,22 +354,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing a file into an error that a user understands."""
-    try:
-        yield
-    except OSError as error:
-        what = "a file is in the way" if error.errno in _IN_THE_WAY else "can't be written"
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "what is recorded is safe: make room, then the same command again goes on" if full else "give another --out"
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise RunDirectoryError(f"{what} ({why})", where=str(error.filename or path), hint=hint) from error
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -395,27 +369,3 @@ def _json_object(data: bytes, *, where: str) -> Row:
     if not isinstance(value, dict):
         raise RunDirectoryError("not a JSON object", where=where)
     return value
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Write beside the place, flush to disk, rename, flush the directory: whole or absent, even after a power cut."""
-    beside = target.with_name(f".{target.name}.tmp")
-    with _explained(target):
-        try:
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
-        _flush_directory(target.parent)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

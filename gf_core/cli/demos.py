@@ -169,8 +169,8 @@ def show(path: Path, out: Path | None, episodes: int, frames: int, camera: str, 
     data = RobotDataset(path, conventions=conventions)
     _describe(data)
     if out is not None:
+        from gf_core._files import write_whole
         from gf_core.training.demos.sheet import Sheet, draw, spread
-        from gf_core.training.lerobot.files import write_whole
 
         page = draw(data, Sheet(episodes=spread(len(data.episodes), episodes), frames=frames, camera=camera))
         write_whole(out, lambda file: page.save(file, out.suffix[1:].upper()))

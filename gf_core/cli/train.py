@@ -13,7 +13,7 @@ from gf_core.cli.run import INTERRUPTED
 from gf_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from gf_core.training.trainer import Job
+    from gf_core.training.running import Job
 
 
 @click.command(short_help="Make a policy from a vision-language model by a recipe.")
@@ -100,8 +100,8 @@ def _make_job(
     try:
         from gf_core.training.closed_loop import make_evaluate
         from gf_core.training.recipe import load_recipe
+        from gf_core.training.running import Job
         from gf_core.training.sources import open_sources, parse_bindings
-        from gf_core.training.trainer import Job
     except ImportError as error:
         raise MissingDependencyError(f"training needs {error.name}", hint="pip install 'grinningface[train]'") from error
     host = make_host(plugin_files)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from gf_core.training.recipe import Stage
-    from gf_core.training.trainer import Watcher
+    from gf_core.training.running import Watcher
 
 PLAIN_SECONDS = 10.0
 """Seconds between plain lines."""

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from gf_core._files import write_whole
 from gf_core.canonical import content_hash, derive_seed
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.schemas import load_document
@@ -32,7 +33,7 @@ from gf_core.specs import to_json
 from gf_core.training.compose import make_policy, make_techniques
 from gf_core.training.contracts import Backbone
 from gf_core.training.conventions import conventions_from_json, conventions_to_json
-from gf_core.training.job import writing
+from gf_core.training.job import save_tensors, writing
 from gf_core.training.model import VLA
 from gf_core.training.recipe import Recipe, complete
 from gf_core.training.samples import Conventions, Frame, Manifest, Sample
@@ -101,11 +102,11 @@ def save_stage(vla: VLA, path: Path, values: Mapping[str, Tensor] | None = None)
     Returns:
         ``sha256``, ``trainable``, ``parameters_sha256`` and ``techniques`` of the stage's entry.
     """
-    found = {name: value.detach().cpu().contiguous() for name, value in (values or trainable(vla)).items()}
+    found = values or trainable(vla)
     partial = path.with_suffix(".partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(found, partial)
+        save_tensors(found, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -211,9 +212,7 @@ def _write(
         "probe": probe(vla) if finished else {"logits": [], "actions": []},
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    partial = directory / f"{CHECKPOINT}.partial"
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(directory / CHECKPOINT)
+    write_whole(directory / CHECKPOINT, (text + "\n").encode())
 
 
 def read_checkpoint(directory: Path) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from gf_core.training.compose import check_sight, common_conventions, make_techn
 from gf_core.training.distributed import pick_device
 from gf_core.training.model import VLA
 from gf_core.training.recipe import Stage
+from gf_core.training.running import Job
 from gf_core.training.schedule import count_by_role, make_optimizer
-from gf_core.training.trainer import Job, parent_of, stage_data
+from gf_core.training.trainer import parent_of, stage_data
 
 BYTES = 4
 """Of a float32."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -25,9 +24,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gf_core._files import explained, take, write_whole
 from gf_core.errors import GrinningFaceError
 from gf_core.runs import differences
 
+GOES_ON = "free some space; the same command goes on from the last saved state"
 JOB, PROGRESS, METRICS = "job.json", "progress.json", "metrics.jsonl"
 STATE = "state.json"
 
@@ -50,20 +51,12 @@ class JobDirectory:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / ".lock").open("ab")
         if chief:
-            self._take()
+            take(self._lock, path, "trainer")
             self._claim(identity)
 
     def close(self) -> None:
         """Let go of it."""
         self._lock.close()
-
-    def _take(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise GrinningFaceError(
-                "another trainer is at work in it", where=str(self.path), hint="wait for it, or give another --out"
-            ) from error
 
     def _claim(self, identity: Mapping[str, Any]) -> None:
         known = self.path / JOB
@@ -82,10 +75,8 @@ class JobDirectory:
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write a document in one go."""
-        partial = self.path / f"{name}.partial"
-        with writing(partial):
-            partial.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-            partial.replace(self.path / name)
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(self.path / name, text.encode(), when_full=GOES_ON)
 
     def progress(self) -> dict[str, Any]:
         """``heads`` (head to its state) and ``stages`` (entries of finished stages)."""
@@ -113,10 +104,7 @@ class JobDirectory:
         with writing(partial):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            save_file(
-                {name: value.detach().cpu().contiguous() for name, value in parameters.items()},
-                partial / "parameters.safetensors",
-            )
+            save_tensors(parameters, partial / "parameters.safetensors")
             _save_torch(optimizer, partial / "optimizer.pt")
             (partial / STATE).write_text(json.dumps({"stage": stage, "step": step}), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
@@ -155,10 +143,7 @@ class JobDirectory:
         path = self.path / METRICS
         if path.exists():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if _step(line) <= done]
-            partial = path.with_suffix(".partial")
-            with writing(partial):
-                partial.write_text("".join(kept), encoding="utf-8")
-                partial.replace(path)
+            write_whole(path, "".join(kept).encode(), when_full=GOES_ON)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to the metrics."""
@@ -174,15 +159,18 @@ def _save_torch(document: Mapping[str, Any], path: Path) -> None:
         raise OSError(f"{path.name}: {str(error).splitlines()[0]}") from error
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> AbstractContextManager[None]:
     """Turn a write that fails into an error that says what to do."""
+    return explained(path, when_full=GOES_ON)
+
+
+def save_tensors(values: Mapping[str, Tensor], path: Path) -> None:
+    """A safetensors file of tensors, on any device. Raises OSError where it can't be written."""
     try:
-        yield
-    except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        hint = "free some space; the same command goes on from the last saved state" if full else "give another --out"
-        raise GrinningFaceError(f"can't be written ({error})", where=str(path), hint=hint) from error
+        save_file({name: value.detach().cpu().contiguous() for name, value in values.items()}, path)
+    except SafetensorError as error:  # what safetensors makes of a disk that is full
+        full = "No space left" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
 
 
 def _step(line: str) -> float:

@@ -1,6 +1,6 @@
 """Rows that a policy adds to its backbone's vocabulary, and placeholders whose embeddings it computes.
 
-The rows stand at the tail of the vocabulary, as OpenVLA's action tokens do (arXiv 2406.09246, section 3.2), but live in a
+The rows stand at the tail of the vocabulary, as OpenVLA's action tokens do (arXiv 2406.09246), but live in a
 module of their own: forward hooks on the
 embeddings replace the tail rows by them. So they train with frozen, adapted and fully trained backbones alike, tied or
 untied, and a checkpoint can

@@ -11,8 +11,8 @@ import torch
 
 from gf_core.plugins import PluginHost, load_plugins
 from gf_core.training.recipe import Stage, complete
+from gf_core.training.running import Job
 from gf_core.training.samples import Source
-from gf_core.training.trainer import Job
 
 from . import small
 

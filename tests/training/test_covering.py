@@ -15,7 +15,8 @@ import pytest
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.checkpoint import load_checkpoint
-from gf_core.training.trainer import Job, train
+from gf_core.training.running import Job
+from gf_core.training.trainer import train
 
 from . import small
 

@@ -21,7 +21,8 @@ import torch
 torch.set_num_threads(1)
 from gf_core.plugins import load_plugins
 from gf_core.training.recipe import complete
-from gf_core.training.trainer import Job, train
+from gf_core.training.running import Job
+from gf_core.training.trainer import train
 from tests.training import small
 from tests.training.conftest import Watched
 document, out, parallel, stop_at = json.loads(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])

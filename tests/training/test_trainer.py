@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.training.checkpoint import load_checkpoint
 from gf_core.training.normalizer import STILL, Normalizer
+from gf_core.training.running import Job
 from gf_core.training.samples import Sample, Wanted
-from gf_core.training.trainer import Job, train
+from gf_core.training.trainer import train
 
 from . import small
 from .small import recipe

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
+from gf_core._files import explained, take, write_whole
 from gf_core.canonical import canonical_json
 from gf_core.errors import RunDirectoryError
 from gf_core.runs import differences
 from gf_core.schemas import load_document, load_json
 from gf_core.training.demos.filming import Cameras
-from gf_core.training.lerobot.files import CONVENTIONS, explained, write_whole
+from gf_core.training.lerobot.files import CONVENTIONS
 
 IDENTITY, LOCK, RUN = ".recording.json", ".lock", ".run"
 _WRITTEN_WITH = ("pyarrow", "pillow", "numpy")
@@ -41,7 +41,7 @@ class Folder:
         """What the directory is of, or an error if that is something else."""
         target = self.path / IDENTITY
         if not target.exists():
-            write_whole(target, lambda file: file.write(_line(identity)))
+            write_whole(target, _line(identity))
             return identity
         there = cast(Json, load_json(target))
         if other := differences({**there, "runtime": None}, {**identity, "runtime": None}):
@@ -59,7 +59,7 @@ class Folder:
         there = self._identity.get("runtime")
         if there is None:
             self._identity = {**self._identity, "runtime": dict(runtime)}
-            write_whole(self.path / IDENTITY, lambda file: file.write(_line(self._identity)))
+            write_whole(self.path / IDENTITY, _line(self._identity))
         elif other := differences(there, dict(runtime)):
             raise RunDirectoryError(
                 "pictures are drawn by something else here: " + "; ".join(other), where=str(self.path), hint="give another --out"
@@ -72,7 +72,7 @@ class Folder:
 
     def finish(self, document: Json) -> None:
         """Write meta/grinningface.json: the recording is complete."""
-        write_whole(self.path / CONVENTIONS, lambda file: file.write(_line(document)))
+        write_whole(self.path / CONVENTIONS, _line(document))
 
 
 @contextmanager
@@ -98,11 +98,7 @@ def open_folder(path: Path, cameras: Cameras) -> Iterator[Folder]:
             raise RunDirectoryError(what, where=str(path), hint="give an empty or a new one with --out")
         lock = (path / LOCK).open("ab")
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process ends, however it ends
-        except BlockingIOError as error:
-            hint = "wait for it, or give another --out"
-            raise RunDirectoryError("another recorder is at work in it", where=str(path), hint=hint) from error
+        take(lock, path, "recorder")
         yield Folder(path, identity)
 
 

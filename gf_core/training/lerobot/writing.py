@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gf_core._files import write_whole
 from gf_core.contracts import Bools, Doubles, Floats
 from gf_core.specs import FieldSpec
-from gf_core.training.lerobot.files import DATA_PATH, EPISODES_PATH, FILES_PER_CHUNK, INFO, STATS, TASKS, numbered, write_whole
+from gf_core.training.lerobot.files import DATA_PATH, EPISODES_PATH, FILES_PER_CHUNK, INFO, STATS, TASKS, numbered
 from gf_core.training.lerobot.statistics import FeatureStats, feature_stats, image_stats, merged_image_stats
 
 ACTION, STATE, IMAGES, IMITATE = "action", "observation.state", "observation.images.", "imitate"
@@ -147,8 +148,8 @@ def finish(root: Path, layout: Layout, tasks: Mapping[str, int], files: int) -> 
         "features": features(layout),
     }
     write_whole(root / TASKS, lambda file: pq.write_table(_tasks_table(tasks), file))
-    write_whole(root / STATS, lambda file: file.write(_json(stats)))
-    write_whole(root / INFO, lambda file: file.write(_json(info)))
+    write_whole(root / STATS, _json(stats))
+    write_whole(root / INFO, _json(info))
 
 
 def features(layout: Layout) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gf_core.training.probe.questions import Material, Question
 Normalization = Literal["token", "sum", "blind"]
 """How candidates of different lengths are compared:
 
-- ``token``: mean log-likelihood of the answer's tokens, its end included (arXiv 2005.14165, section 2.4). The default: the sum
+- ``token``: mean log-likelihood of the answer's tokens, its end included (arXiv 2005.14165). The default: the sum
   favours short labels, ``gift`` before ``woman with headscarf``.
 - ``sum``: log-likelihood of the whole answer.
 - ``blind``: the sum, less that of the same answer to a grey image: what the image adds (the same section's normalisation by the

@@ -129,7 +129,7 @@ def _join(parts: Sequence[Seen]) -> Seen:
 def linear_cka(x: Floats, y: Floats) -> float | None:
     """Linear centred kernel alignment of two representations ``(N, D)`` and ``(N, D')`` of the same N scenes, in 0..1.
 
-    ``||Yᵀ X||² / (||Xᵀ X|| ||Yᵀ Y||)`` with centred columns and Frobenius norms (arXiv 1905.00414, section 3), computed from the
+    ``||Yᵀ X||² / (||Xᵀ X|| ||Yᵀ Y||)`` with centred columns and Frobenius norms (arXiv 1905.00414), computed from the
     ``N × N`` Gram matrices. It doesn't change under rotations and isotropic scaling. With fewer scenes than dimensions it is
     biased towards 1. ``None`` where one of them is the same for every scene.
     """

@@ -23,8 +23,8 @@ class Factors:
     Attributes:
         down: A, ``(r, in) float32``.
         up: B, ``(out, r) float32``.
-        scale: ``alpha / r`` (LoRA, arXiv 2106.09685, section 4.1) or ``alpha / sqrt(r)`` (rsLoRA, arXiv 2312.03732).
-        lengths: m, ``(out,) float32``, the merged weight's row norms (DoRA, arXiv 2402.09353, equation 5); ``None`` without DoRA.
+        scale: ``alpha / r`` (LoRA, arXiv 2106.09685) or ``alpha / sqrt(r)`` (rsLoRA, arXiv 2312.03732).
+        lengths: m, ``(out,) float32``, the merged weight's row norms (DoRA, arXiv 2402.09353); ``None`` without DoRA.
     """
 
     down: Tensor

@@ -1,4 +1,4 @@
-"""Co-training: vision-language data in every batch beside the robot data (RT-2, arXiv 2307.15818, section 3.2: co-fine-tuning).
+"""Co-training: vision-language data in every batch beside the robot data (RT-2, arXiv 2307.15818: co-fine-tuning).
 
 Whether it helps depends on what trains: in arXiv 2605.25802 it gained 1.2 points under full fine-tuning and lost
 1.6 under LoRA.

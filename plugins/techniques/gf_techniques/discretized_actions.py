@@ -1,4 +1,4 @@
-"""Discretized actions: the VLM predicts actions as tokens of its own (OpenVLA, arXiv 2406.09246, section 3.2).
+"""Discretized actions: the VLM predicts actions as tokens of its own (OpenVLA, arXiv 2406.09246).
 
 What the tokens are is the head's choice: 256 bins (``gf/bins-v1``) or compressed chunks (``gf/fast-v1``). This technique
 makes that head the only one, makes it act, and says where the tokens' embeddings start from. That the language model trains is
@@ -27,7 +27,7 @@ class DiscretizedActions(Technique):
 
     Args:
         rows: what the action tokens' embeddings are at the stage's start: ``keep`` leaves them as they are, which at first is the
-            backbone's own rows at the tail of its vocabulary (OpenVLA, section 3.2), later what an earlier stage made of them;
+            backbone's own rows at the tail of its vocabulary (OpenVLA), later what an earlier stage made of them;
             ``mean`` makes them the mean of the backbone's input rows, and of its output rows.
     """
 

@@ -1,4 +1,4 @@
-"""Full fine-tuning: every parameter of the chosen roles trains (OpenVLA, arXiv 2406.09246, section 3.5, trains all of them)."""
+"""Full fine-tuning: every parameter of the chosen roles trains (OpenVLA, arXiv 2406.09246, trains all of them)."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """A vector-quantised inverse-dynamics model: a few codes that say how one frame becomes a later one.
 
 An encoder reads both frames, each by itself, and gives ``codes`` vectors: their differences. Each is replaced by the nearest
-entry of a codebook; a decoder sees the first frame and the entries and predicts the later one (LAPA, arXiv 2410.11758,
-section 3.1). The few codes are all that can tell the decoder what happened in between, so they come to mean the motion.
+entry of a codebook; a decoder sees the first frame and the entries and predicts the later one (LAPA, arXiv 2410.11758). The few
+codes are all that can tell the decoder what happened in between, so they come to mean the motion.
 
 As in LAPA, gradients pass the quantisation by noise substitution (NSVQ, Vali and Bäckström, IEEE Access 10, 2022,
-doi:10.1109/ACCESS.2022.3147670, equation 4), and entries that fall out of use get another place: a codebook of which one entry
+doi:10.1109/ACCESS.2022.3147670), and entries that fall out of use get another place: a codebook of which one entry
 is used is the known failure. Straight-through gradients with VQ-VAE's codebook and commitment terms (arXiv 1711.00937) failed
 that way on moving squares; so did an encoder that reads both frames at once.
 
-Where it differs from LAPA: plain transformers instead of a C-ViViT; vectors of unit length (ViT-VQGAN, arXiv 2110.04627,
-section 3.2); the decoder predicts the change of each pixel.
+Where it differs from LAPA: plain transformers instead of a C-ViViT; vectors of unit length (ViT-VQGAN, arXiv 2110.04627); the
+decoder predicts the change of each pixel.
 """
 
 from __future__ import annotations

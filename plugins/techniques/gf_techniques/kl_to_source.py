@@ -1,6 +1,6 @@
 """A penalty on how far next-token predictions move from those of the VLM at the stage's start: ``KL(source || policy)``.
 
-Distillation towards the model's own past, as in Learning without Forgetting (arXiv 1606.09282, section 3), over text positions.
+Distillation towards the model's own past, as in Learning without Forgetting (arXiv 1606.09282), over text positions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Knowledge insulation (pi0.5-KI, arXiv 2505.23705, section 5): the continuous head's gradients stop before the VLM, which learns
+"""Knowledge insulation (pi0.5-KI, arXiv 2505.23705): the continuous head's gradients stop before the VLM, which learns
 from a token head's cross-entropy in the same pass instead."""
 
 from __future__ import annotations

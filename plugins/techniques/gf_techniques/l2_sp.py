@@ -1,4 +1,4 @@
-"""L2-SP: a penalty towards the weights at the stage's start (arXiv 1802.01483, section 3.2, equation 2)."""
+"""L2-SP: a penalty towards the weights at the stage's start (arXiv 1802.01483)."""
 
 from __future__ import annotations
 

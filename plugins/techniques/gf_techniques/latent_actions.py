@@ -1,6 +1,6 @@
 """Latent actions: learn from frame pairs what motion is, have the VLM predict it, then train a new action head.
 
-Three stages, one phase each (LAPA, arXiv 2410.11758, section 3; UniVLA, arXiv 2505.06111; Moto, arXiv 2412.04445):
+Three stages, one phase each (LAPA, arXiv 2410.11758; UniVLA, arXiv 2505.06111; Moto, arXiv 2412.04445):
 
 - ``idm``: an inverse-dynamics model with a codebook (:mod:`gf_techniques.idm`) trains alone, in role ``"idm"``.
 - ``predict``: the VLM predicts the codes of (now, now + horizon) through a head that takes codes, e.g. ``gf/latent-v1``. Actions

@@ -11,7 +11,8 @@ import pytest
 from gf_core.plugins import load_plugins
 from gf_core.training.checkpoint import load_checkpoint
 from gf_core.training.recipe import Stage, complete
-from gf_core.training.trainer import Job, train
+from gf_core.training.running import Job
+from gf_core.training.trainer import train
 
 from .tools import OFFSET, Given, film
 

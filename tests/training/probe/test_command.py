@@ -21,7 +21,8 @@ from gf_core.training.probe.material import add_data, choose
 from gf_core.training.probe.picture import draw_probe
 from gf_core.training.probe.questions import WHICH, Material
 from gf_core.training.recipe import complete
-from gf_core.training.trainer import Job, train
+from gf_core.training.running import Job
+from gf_core.training.trainer import train
 
 from .. import small  # noqa: TID252  the trainer's tests are a package of their own, without a name to import it by
 from .rigged import quiet

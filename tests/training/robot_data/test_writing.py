@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gf_core._files import write_whole
 from gf_core.training.lerobot import RobotDataset
-from gf_core.training.lerobot.files import numbered, write_whole
+from gf_core.training.lerobot.files import numbered
 from gf_core.training.lerobot.statistics import feature_stats, image_histogram, image_stats, merged_image_stats
 from gf_core.training.lerobot.writing import column_values
 

@@ -29,10 +29,10 @@ class Family:
 
 
 FAMILIES: tuple[Family, ...] = (
-    # The prefix looks both ways, the answer (type 1) backwards only; arXiv 2407.07726, section 3.1. The processor adds the end
+    # The prefix looks both ways, the answer (type 1) backwards only; arXiv 2407.07726. The processor adds the end
     # of the prompt and refuses text without an image, which the model never saw in training.
     Family(model_types=("paligemma",), prompt="{images}{prompt}", answer_type=1, needs_image=True),
-    # SmolVLA (arXiv 2506.01844, section 3.1) leaves out the tiles as well: 64 tokens an image.
+    # SmolVLA (arXiv 2506.01844) leaves out the tiles as well: 64 tokens an image.
     Family(model_types=("idefics3",), image_options={"do_image_splitting": False}),
     Family(model_types=("smolvlm",), image_options={"do_image_splitting": False}, packages=("num2words",)),
     Family(model_types=("internvl",), image_options={"crop_to_patches": False}),

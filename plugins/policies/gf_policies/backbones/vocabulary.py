@@ -13,7 +13,7 @@ def tail_rows(count: int, rows: int, known: int, taken: Collection[int], *, wher
     """The last ``count`` consecutive ids of a vocabulary of ``rows`` that are free.
 
     Rows beyond the tokenizer's come first since they are last; then the tokens that a tokenizer learned last, which are its
-    rarest, as OpenVLA does (arXiv 2406.09246, section 3.2). The first half of what a tokenizer knows is never used.
+    rarest, as OpenVLA does (arXiv 2406.09246). The first half of what a tokenizer knows is never used.
 
     Args:
         count: how many.

@@ -1,4 +1,4 @@
-"""Actions as one of 256 bins per step and element, as in OpenVLA (arXiv 2406.09246, section 3.2).
+"""Actions as one of 256 bins per step and element, as in OpenVLA (arXiv 2406.09246).
 
 OpenVLA's bins divide each element's range between the 1st and 99th percentile evenly: that is ``uniform`` with the policy's
 ``quantile`` normalisation. ``quantile`` spacing puts equally many training actions into each bin instead.

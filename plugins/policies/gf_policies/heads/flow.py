@@ -1,4 +1,4 @@
-"""Flow matching as in π0 (arXiv 2410.24164, section IV and appendix B), with an expert that reads hidden states.
+"""Flow matching as in π0 (arXiv 2410.24164), with an expert that reads hidden states.
 
 Time runs from noise to data: at τ = 0 there is noise ε ~ N(0, I), at τ = 1 the chunk a; between them lies
 x(τ) = τ·a + (1 - τ)·ε, and the velocity to learn is dx/dτ = a - ε. (π0's paper counts time this way and its code, openpi, the
@@ -6,7 +6,7 @@ other way round.) Acting integrates dx/dτ from 0 to 1 in Euler steps.
 
 π0's expert shares the backbone's attention keys and values, which only works where every layer attends fully. This one
 cross-attends to hidden states of the prefix, so it works on every family; time enters through adaptive layer norms that
-start as nothing (DiT, arXiv 2212.09748, section 3.2: adaLN-Zero).
+start as nothing (DiT, arXiv 2212.09748: adaLN-Zero).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Latent actions as tokens: the second stage of LAPA (arXiv 2410.11758, section 3.2), UniVLA (2505.06111) and Moto (2412.04445).
+"""Latent actions as tokens: the second stage of LAPA (arXiv 2410.11758), UniVLA (2505.06111) and Moto (2412.04445).
 
 The codes come from an inverse-dynamics model that looks at two frames; predicting them needs no actions. They say what
 changes in the picture, not how a robot moves, so this head can't act: a later stage puts another head in its place.

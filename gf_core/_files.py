@@ -1,0 +1,89 @@
+"""Files that are written whole or not at all, and directories that one process at a time works in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from gf_core.errors import GrinningFaceError, RunDirectoryError
+
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+MAKE_ROOM = "what is recorded is safe: make room, then the same command again goes on"
+
+Write = Callable[[BinaryIO], object]
+
+
+@contextmanager
+def explained(path: Path, *, kind: type[GrinningFaceError] = RunDirectoryError, when_full: str = MAKE_ROOM) -> Iterator[None]:
+    """Turn what the operating system says about writing a file into an error that a user understands.
+
+    Args:
+        path: what the error names where the system doesn't.
+        kind: of the error.
+        when_full: its hint when the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = "a file is in the way" if error.errno in _IN_THE_WAY else "can't be written"
+        why = os.strerror(error.errno) if error.errno else str(error)
+        hint = when_full if error.errno in _FULL else "give another --out"
+        raise kind(f"{what} ({why})", where=str(error.filename or path), hint=hint) from error
+
+
+def write_whole(
+    target: Path, content: bytes | Write, *, kind: type[GrinningFaceError] = RunDirectoryError, when_full: str = MAKE_ROOM
+) -> None:
+    """Write beside the place, flush to disk, rename, flush the directory: whole or absent, even after a power cut.
+
+    Args:
+        target: the file; folders above it are made.
+        content: its bytes, or what writes them.
+        kind, when_full: as in :func:`explained`.
+    """
+    beside = target.with_name(f".{target.name}.tmp")
+    with explained(target, kind=kind, when_full=when_full):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    content(file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except BaseException:  # an interrupt too leaves nothing behind
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+        flush_directory(target.parent)
+
+
+def flush_directory(path: Path) -> None:
+    """Have a directory's entries on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def take(lock: BinaryIO, path: Path, who: str) -> None:
+    """Hold a directory's lock file for as long as it is open; the kernel lets go of it when the process ends, however it ends.
+
+    Raises:
+        RunDirectoryError: another process (``"runner"``, ``"trainer"``) holds it.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "wait for it, or give another --out"
+        raise RunDirectoryError(f"another {who} is at work in it", where=str(path), hint=hint) from error
