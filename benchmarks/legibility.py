@@ -22,7 +22,7 @@ from gf_core.contracts import EnvContext, Episode
 from gf_core.plugins import load_plugins
 from gf_core.specs import Observes
 from gf_envs.tabletop import geometry as g
-from gf_envs.tabletop.env import TabletopEnv
+from gf_envs.tabletop.env import make
 from gf_envs.tabletop.faces import on_white
 from gf_envs.tabletop.presets import PRESETS, Preset
 
@@ -93,7 +93,7 @@ def episode(items: list[str], render: str) -> Episode:
 
 def measure(names: list[str], load_deck: object, render: str, size: int) -> tuple[np.ndarray, float]:
     """Cuts ``(items, 3 positions, PATCH, PATCH, 3)`` under a preset, and CPU milliseconds per frame (median of batches)."""
-    env = TabletopEnv(EnvContext(slots=1, threads=1, control_hz=20.0, load_deck=load_deck))
+    env = make({}, EnvContext(slots=1, threads=1, control_hz=20.0, load_deck=load_deck))
     slots = np.zeros(1, np.int32)
     cuts, cost = [], []
     for i in range(len(names)):

@@ -13,7 +13,8 @@ from gf_core.contracts import Deck, EnvContext, Episode, Outcome, PolicyContext,
 from gf_core.plugins import load_plugins
 from gf_core.specs import Observes
 from gf_envs.tabletop import geometry as g
-from gf_envs.tabletop.env import TabletopEnv
+from gf_envs.tabletop.batch import TabletopEnv
+from gf_envs.tabletop.env import make as make_tabletop
 
 CARDS = (("u1f47b", 0.0, 0.20), ("u1f4aa", 0.0, 0.0), ("u1f98a", 0.0, -0.20))
 
@@ -29,7 +30,7 @@ def make_env(deck: Deck) -> Iterator[Callable[..., TabletopEnv]]:
 
     def make(slots: int = 1, threads: int = 1, hz: float = 20.0, render: str = "") -> TabletopEnv:
         context = EnvContext(slots=slots, threads=threads, control_hz=hz, load_deck=lambda _: deck)
-        made.append(TabletopEnv(context, render=render))
+        made.append(make_tabletop({"render": render}, context))
         return made[-1]
 
     yield make

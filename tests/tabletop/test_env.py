@@ -11,7 +11,7 @@ import pytest
 from gf_core.contracts import Episode
 from gf_core.errors import GrinningFaceError
 from gf_core.specs import Observes
-from gf_envs.tabletop.env import TabletopEnv
+from gf_envs.tabletop.batch import TabletopEnv
 from gf_envs.tabletop.spec import TABLETOP
 from gf_policies.expert import make_expert
 

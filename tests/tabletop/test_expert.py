@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gf_core.contracts import Episode, PolicyContext
-from gf_envs.tabletop.env import TabletopEnv
+from gf_envs.tabletop.batch import TabletopEnv
 from gf_policies.controls import CHUNK, make_null, make_random
 from gf_policies.expert import make_expert, make_random_card, make_touring
 

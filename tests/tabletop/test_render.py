@@ -12,7 +12,8 @@ from gf_core.errors import GrinningFaceError, MissingDependencyError
 from gf_core.specs import Observes
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop import gl
-from gf_envs.tabletop.env import TabletopEnv
+from gf_envs.tabletop.batch import TabletopEnv
+from gf_envs.tabletop.env import make
 from gf_envs.tabletop.presets import PRESETS
 
 MakeEnv = Callable[..., TabletopEnv]
@@ -49,7 +50,7 @@ def pixel(x: float, y: float, size: int = 224) -> tuple[int, int]:
 
 
 def test_faces_lie_where_the_scene_says_upright(make_episode: Callable[..., Episode]) -> None:
-    env = TabletopEnv(EnvContext(slots=1, threads=1, control_hz=20.0, load_deck=lambda _: Painted()))
+    env = make({}, EnvContext(slots=1, threads=1, control_hz=20.0, load_deck=lambda _: Painted()))
     try:
         episode = make_episode(cards=(("b", 0.0, 0.2), ("b", 0.0, 0.0), ("a", 0.01, -0.2)), render="scored")
         env.reset(np.zeros(1, np.int32), [episode])
@@ -116,7 +117,7 @@ def test_more_faces_than_textures_are_swapped_in(make_episode: Callable[..., Epi
         def image(self, item: str) -> np.ndarray:
             return np.full((8, 8, 4), (int(item) % 256, 0, 0, 255), np.uint8)
 
-    env, slot = TabletopEnv(EnvContext(slots=1, threads=1, control_hz=20.0, load_deck=lambda _: Large())), np.zeros(1, np.int32)
+    env, slot = make({}, EnvContext(slots=1, threads=1, control_hz=20.0, load_deck=lambda _: Large())), np.zeros(1, np.int32)
     try:
         for item in (5, 1100, 250):
             env.reset(slot, [make_episode(cards=((str(item), 0.0, -0.2),), target=0, render="scored")])

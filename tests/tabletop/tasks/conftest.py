@@ -12,7 +12,8 @@ import pytest
 from gf_core.contracts import Deck, EnvContext, Episode
 from gf_envs.decks import COLOURS, DIGITS, SHAPES, load_deck
 from gf_envs.suites import file_name
-from gf_envs.tabletop.tasks.env import TasksEnv
+from gf_envs.tabletop.batch import TabletopEnv
+from gf_envs.tabletop.tasks.env import make as make_tasks
 
 HZ = 20.0
 CARDS = (("red", 0.0, 0.2), ("green", 0.0, 0.0), ("blue", 0.0, -0.2))
@@ -26,12 +27,12 @@ def plain_decks() -> dict[str, Deck]:
 
 
 @pytest.fixture
-def make_tasks_env(plain_decks: dict[str, Deck]) -> Iterator[Callable[..., TasksEnv]]:
-    made: list[TasksEnv] = []
+def make_tasks_env(plain_decks: dict[str, Deck]) -> Iterator[Callable[..., TabletopEnv]]:
+    made: list[TabletopEnv] = []
 
-    def make(slots: int = 1, threads: int = 1, hz: float = HZ, render: str = "") -> TasksEnv:
+    def make(slots: int = 1, threads: int = 1, hz: float = HZ, render: str = "") -> TabletopEnv:
         context = EnvContext(slots=slots, threads=threads, control_hz=hz, load_deck=plain_decks.__getitem__)
-        made.append(TasksEnv(context, render=render))
+        made.append(make_tasks({"render": render}, context))
         return made[-1]
 
     yield make

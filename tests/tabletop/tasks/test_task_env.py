@@ -13,13 +13,13 @@ from gf_core.contracts import Episode
 from gf_core.errors import GrinningFaceError
 from gf_core.specs import Observes
 from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop.batch import TabletopEnv
 from gf_envs.tabletop.model import CARD_PARKED_Z
-from gf_envs.tabletop.tasks.env import TasksEnv
 from gf_envs.tabletop.tasks.scene import TASKS
 from gf_envs.tabletop.tasks.spec import TABLETOP_TASKS
 from gf_policies.tasks_expert import make_tasks_expert
 
-MakeEnv = Callable[..., TasksEnv]
+MakeEnv = Callable[..., TabletopEnv]
 MakeTask = Callable[..., Episode]
 RollOut = Callable[..., dict[str, Any]]
 SLOT = np.zeros(1, np.int32)

@@ -32,7 +32,7 @@ def test_at_the_published_base_a_scene_stays_where_it_is_written(make_task: Call
     scene = parse_scene(written)
     assert [(card.x, card.y, card.yaw) for card in scene.layout.cards] == [(0, 0.2, 0), (0, 0, 0), (0, -0.2, 0)]
     assert scene.layout.cube == (-0.18, 0.0, 0.0)
-    assert scene.look.eye == g.CAMERA_EYE
+    assert scene.layout.look.eye == g.CAMERA_EYE
     assert scene.layout.printed == (task == "push")
 
 
@@ -42,7 +42,7 @@ def test_a_turned_base_sees_the_world_turned_the_other_way(make_task: Callable[.
     assert scene.layout.cube == pytest.approx((-0.2, -0.12, 0.3 - math.pi / 2))
     assert (scene.layout.cards[0].x, scene.layout.cards[0].y) == pytest.approx((0.2, 0.0))
     assert [card.yaw for card in scene.layout.cards] == pytest.approx([-math.pi / 2] * 3)
-    assert scene.look.sun == pytest.approx((-0.3, -0.1, -1.0))
+    assert scene.layout.look.sun == pytest.approx((-0.3, -0.1, -1.0))
 
 
 @given(length, length, angle, length, length)

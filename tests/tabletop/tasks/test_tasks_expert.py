@@ -11,12 +11,12 @@ import pytest
 from gf_core.contracts import Episode
 from gf_core.evaluation.suites import at_rate
 from gf_envs.tabletop import geometry as g
-from gf_envs.tabletop.tasks.env import TasksEnv
+from gf_envs.tabletop.batch import TabletopEnv
 from gf_envs.tabletop.tasks.scene import TASKS as OF_ENVIRONMENT
 from gf_policies.expert import make_expert
 from gf_policies.tasks_expert import TASKS, make_tasks_expert
 
-MakeEnv = Callable[..., TasksEnv]
+MakeEnv = Callable[..., TabletopEnv]
 RollOut = Callable[..., dict[str, Any]]
 
 

@@ -47,16 +47,7 @@ def scene_xml() -> str:
     <map znear="0.02" zfar="6" shadowclip="2.0"/>
     <headlight ambient="0.40 0.40 0.40" diffuse="0.28 0.28 0.28" specular="0 0 0"/>
   </visual>
-  <asset>
-    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.80 0.84 0.88" rgb2="0.55 0.60 0.66" width="64" height="384"/>
-    <material name="{TABLE_MATERIAL}" rgba="0.74 0.64 0.52 1" specular="0.1" shininess="0.1"/>
-    <material name="metal" rgba="0.17 0.18 0.20 1" specular="0.4" shininess="0.4"/>
-    <material name="motor" rgba="0.09 0.09 0.10 1" specular="0.3" shininess="0.3"/>
-    <material name="accent" rgba="0.92 0.58 0.12 1" specular="0.3" shininess="0.3"/>
-    <material name="pedestal" rgba="0.42 0.44 0.47 1"/>
-    <material name="{CUBE_MATERIAL}" rgba="{_rgb(g.CUBE_RGB)} 1" specular="0.2" shininess="0.2"/>
-    <material name="card" rgba="1 1 1 1" specular="0" shininess="0"/>
-  </asset>
+  {_assets()}
   <default>
     <geom solref="0.01 1" condim="3" friction="0.8 0.005 0.0001"/>
     <joint armature="0.1" damping="0" solreflimit="0.01 1" solimplimit="0.99 0.999 0.001"/>
@@ -96,6 +87,19 @@ def scene_xml() -> str:
     <contact name="arm_touch" subtree1="shoulder" geom2="cube" num="1" data="found"/>
   </sensor>
 </mujoco>"""
+
+
+def _assets() -> str:
+    return f"""<asset>
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.80 0.84 0.88" rgb2="0.55 0.60 0.66" width="64" height="384"/>
+    <material name="{TABLE_MATERIAL}" rgba="0.74 0.64 0.52 1" specular="0.1" shininess="0.1"/>
+    <material name="metal" rgba="0.17 0.18 0.20 1" specular="0.4" shininess="0.4"/>
+    <material name="motor" rgba="0.09 0.09 0.10 1" specular="0.3" shininess="0.3"/>
+    <material name="accent" rgba="0.92 0.58 0.12 1" specular="0.3" shininess="0.3"/>
+    <material name="pedestal" rgba="0.42 0.44 0.47 1"/>
+    <material name="{CUBE_MATERIAL}" rgba="{_rgb(g.CUBE_RGB)} 1" specular="0.2" shininess="0.2"/>
+    <material name="card" rgba="1 1 1 1" specular="0" shininess="0"/>
+  </asset>"""
 
 
 def _cards() -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from gf_core.errors import GrinningFaceError
 from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop.look import Look
 from gf_envs.tabletop.presets import PRESETS
 
 SuccessRule = Literal["card", "paper"]
@@ -88,7 +89,8 @@ class Card:
 
 @dataclass(frozen=True)
 class Scene:
-    """A validated scene. Printed cards are pictures on the table, which nothing collides with."""
+    """A validated scene. Printed cards are pictures on the table, which nothing collides with; ``look`` is ``None`` for the
+    published scene's."""
 
     cards: tuple[Card, ...]
     target: int | None
@@ -96,6 +98,7 @@ class Scene:
     success_rule: SuccessRule
     render: str
     printed: bool = False
+    look: Look | None = None
 
 
 def parse_scene(scene: Mapping[str, Any]) -> Scene:

@@ -20,7 +20,7 @@ from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.environment import load_deck
 from gf_core.evaluation.matching import check_loaded_deck
 from gf_core.evaluation.suites import Suite, at_rate
-from gf_core.runs import Run
+from gf_core.runs import Row, Run
 from gf_envs.tabletop.faces import Face
 from gf_envs.tabletop.render import Renderer
 from gf_envs.tabletop.render import Shot as Frame
@@ -146,11 +146,7 @@ def make(
     """
     hz = float(run.identity["control_hz"])
     by_id = {episode.id: at_rate(episode, hz) for episode in episodes}
-    rows = [row for row in run.records if row["episode"] in by_id and row["success"] and row["metrics"]["success_on_card"]]
-    if not rows:
-        raise GrinningFaceError(
-            "no episode of the run can be used", where=str(run.path), hint="it takes successes: --policy gf/expert-v1"
-        )
+    rows = _usable(run, by_id)
     writer = _Writer(out, settings)
     maker = _Maker(decks, settings)
     different: list[str] = []
@@ -180,6 +176,16 @@ def make(
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
     _write(out / MANIFEST, f"{text}\n".encode())
     return Made(manifest=document, different=tuple(different))
+
+
+def _usable(run: Run, episodes: Mapping[str, Episode]) -> list[Row]:
+    """The run's successes among these episodes; there is one."""
+    rows = [row for row in run.records if row["episode"] in episodes and row["success"] and row["metrics"]["success_on_card"]]
+    if not rows:
+        raise GrinningFaceError(
+            "no episode of the run can be used", where=str(run.path), hint="it takes successes: --policy gf/expert-v1"
+        )
+    return rows
 
 
 def _origin(run: Run, suite: Suite, settings: Settings) -> Document:

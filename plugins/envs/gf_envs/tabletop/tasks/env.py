@@ -2,150 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from gf_core.contracts import Bools, Doubles, EnvContext, Episode, Floats, Images, Observation, Outcome, Slots, StepResult
-from gf_core.specs import ActionSpec, EnvSpec, Observes
+from gf_core.contracts import Bools, EnvContext, Episode, Slots
+from gf_core.specs import EnvSpec
 from gf_envs.tabletop import geometry as g
-from gf_envs.tabletop import kinematics as k
-from gf_envs.tabletop.controller import Controller
+from gf_envs.tabletop.batch import TabletopEnv
 from gf_envs.tabletop.physics import Physics
-from gf_envs.tabletop.render import Renderer, Shot
-from gf_envs.tabletop.rotations import to_euler_xyz
-from gf_envs.tabletop.spec import action_spec
+from gf_envs.tabletop.scene import Scene
 from gf_envs.tabletop.tasks.judge import TaskJudge
-from gf_envs.tabletop.tasks.scene import TASKS, TaskScene, parse_scene
+from gf_envs.tabletop.tasks.scene import parse_scene
 from gf_envs.tabletop.tasks.spec import TABLETOP_TASKS
 
-PRINT_HEIGHT = 0.0005
-"""Upper face of a printed card, as drawn [m]: a print has no height, and two surfaces at one would flicker."""
 
-
-def make(config: Mapping[str, Any], context: EnvContext) -> TasksEnv:
+def make(config: Mapping[str, Any], context: EnvContext) -> TabletopEnv:
     """Entry point of gf/tabletop-tasks-v1."""
-    return TasksEnv(context, render=str(config.get("render", "")))
+    return TabletopEnv(context, TaskRules(context), render=str(config.get("render", "")))
 
 
-class TasksEnv:
-    """N tables side by side; a slot's results depend on nothing that happens in the others."""
+class TaskRules:
+    """The rules of gf/tabletop-tasks-v1."""
 
     spec: EnvSpec = TABLETOP_TASKS
 
-    def __init__(self, context: EnvContext, *, render: str = "") -> None:
-        self.action: ActionSpec = action_spec(context.control_hz)
-        self.spec = dataclasses.replace(TABLETOP_TASKS, action=self.action)
-        self._render_override = render
-        self._physics = Physics(context.slots, context.threads, context.control_hz)
-        self._controller = Controller(context.slots, context.control_hz)
-        self._judge = TaskJudge(context.slots, context.control_hz)
-        self._renderer = Renderer(context.threads, context.load_deck)
-        self._playing: list[tuple[Episode, TaskScene] | None] = [None] * context.slots
+    def __init__(self, context: EnvContext) -> None:
+        self.judge = TaskJudge(context.slots, context.control_hz)
 
-    def reset(self, slots: Slots, episodes: Sequence[Episode]) -> None:
-        """Lay out these episodes in these slots. Raises GrinningFaceError for a scene that contradicts itself."""
+    def reset(self, slots: Slots, episodes: Sequence[Episode]) -> list[Scene]:
+        """Begin these episodes; returns what lies on their tables."""
         scenes = [parse_scene(episode.scene) for episode in episodes]
-        for slot, episode, scene in zip(slots, episodes, scenes, strict=True):
-            self._playing[slot] = episode, scene
-        self._physics.reset(slots, [scene.layout for scene in scenes])
-        self._controller.reset(slots, self._physics.joints(slots))
-        self._judge.reset(slots, scenes, [episode.horizon for episode in episodes])
+        self.judge.reset(slots, scenes, [episode.horizon for episode in episodes])
+        return [scene.layout for scene in scenes]
 
-    def observe(self, slots: Slots, wanted: Observes, *, privileged: bool = False) -> Observation:
-        """The current observation; renders only the wanted cameras."""
-        playing = self._at(slots)
-        steps = self._judge.steps[slots].tolist()
-        return Observation(
-            slots=np.asarray(slots, np.int32),
-            instruction=[episode.instruction_at(step) for (episode, _), step in zip(playing, steps, strict=True)],
-            images={camera: self._render(slots, camera, wanted.size) for camera in wanted.cameras},
-            proprio=self._proprio(slots) if wanted.proprio else None,
-            privileged=self._privileged(slots) if privileged else {},
-        )
+    def watch(self, slots: Slots, physics: Physics) -> Bools:
+        """Take in what a control step has come to; returns which episodes are done."""
+        tool, _ = physics.tool(slots)
+        return self.judge.watch(slots, physics.state(slots), tool + g.BASE_POSITION)
 
-    def step(self, slots: Slots, actions: Floats) -> StepResult:
-        """One control step with actions ``(n, 7)``. Raises ValueError on an action that isn't finite."""
-        controls, clipped = self._controller.controls(slots, actions)
-        return StepResult(done=self._play(slots, controls), controls=controls, clipped=clipped)
-
-    def step_controls(self, slots: Slots, controls: Doubles) -> Bools:
-        """One control step with recorded controls ``(n, 7)``; returns done.
-
-        Raises:
-            ValueError: on controls that no action gives: not finite, or beyond what the joints are commanded to.
-        """
-        done = self._play(slots, controls)
-        # An action that follows is relative to what was commanded here.
-        self._controller.reset(slots, controls[:, :6])
-        return done
-
-    def _play(self, slots: Slots, controls: Doubles) -> Bools:
-        self._physics.step(slots, controls)
-        tool, _ = self._physics.tool(slots)
-        return self._judge.watch(slots, self._physics.state(slots), tool + g.BASE_POSITION)
-
-    def outcome(self, slots: Slots) -> list[Outcome]:
-        """How the episodes stand."""
-        return [self._judge.outcome(int(slot), self._physics.state_hash(int(slot))) for slot in slots]
-
-    def state_hash(self, slots: Slots) -> list[str]:
-        """Hex SHA-256 of each slot's physics: positions, velocities, controls, solver warm start, cards."""
-        return [self._physics.state_hash(int(slot)) for slot in slots]
-
-    def provenance(self) -> dict[str, str]:
-        """What drew the pictures: OpenGL renderer and version. Opens a context where none is open yet."""
-        return self._renderer.provenance()
-
-    def close(self) -> None:
-        """Free render threads and their GL contexts."""
-        self._renderer.close()
-
-    def _at(self, slots: Slots) -> list[tuple[Episode, TaskScene]]:
-        playing = [self._playing[slot] for slot in slots]
-        found = [one for one in playing if one is not None]
-        if len(found) < len(playing):
-            raise ValueError(f"slot {int(slots[playing.index(None)])} was never reset")
-        return found
-
-    def _render(self, slots: Slots, camera: str, size: tuple[int, int]) -> Images:
-        shots = []
-        for slot, (_, scene) in zip(slots, self._at(slots), strict=True):
-            cards = scene.layout.cards
-            mocap = self._physics.mocap[slot]
-            if scene.layout.printed:
-                mocap = mocap.copy()
-                mocap[: len(cards), 2] = PRINT_HEIGHT - g.CARD_THICKNESS / 2
-            faces = tuple((card.deck, card.item) for card in cards)
-            preset = self._render_override or scene.layout.render
-            shots.append(Shot(self._physics.qpos[slot], mocap, faces, preset, cards[0].yaw, scene.look))
-        return self._renderer.render(shots, camera, size)
-
-    def _proprio(self, slots: Slots) -> Floats:
-        position, orientation = self._physics.tool(slots)
-        angles = to_euler_xyz(k.relative_orientation(orientation))
-        opening = self._physics.opening(slots)[:, None]
-        return np.concatenate([position, angles, opening], axis=1).astype(np.float32)
-
-    def _privileged(self, slots: Slots) -> dict[str, NDArray[Any]]:
-        cards = np.full((len(slots), g.MAX_CARDS, 3), np.nan)
-        target, task = np.full(len(slots), -1), np.zeros(len(slots), np.int64)
-        for row, (_, scene) in enumerate(self._at(slots)):
-            height = 0.0 if scene.layout.printed else g.CARD_THICKNESS
-            for i, card in enumerate(scene.layout.cards):
-                cards[row, i] = np.subtract((card.x, card.y, height), g.BASE_POSITION)
-            target[row] = -1 if scene.layout.target is None else scene.layout.target
-            task[row] = TASKS.index(scene.task)
-        orientation = self._controller.orientation[slots].reshape(-1, 9)
-        return {
-            "cube": self._physics.cube(slots),
-            "cards": cards,
-            "target": target,
-            "tool": self._physics.tool(slots)[0],
-            "tool_target": np.concatenate([self._controller.position[slots], orientation], axis=1),
-            "opening": self._physics.opening(slots),
-            "task": task,
-        }
+    def told(self, slots: Slots) -> dict[str, NDArray[Any]]:
+        """Which task each slot's is, as the spec numbers them."""
+        return {"task": self.judge.task[slots]}

@@ -48,7 +48,7 @@ class TaskJudge:
         self._horizon = np.zeros(slots, np.int64)
         self._cards: Doubles = np.full((slots, g.MAX_CARDS, 2), np.inf)
         self._axis: Doubles = np.tile((1.0, 0.0), (slots, 1))
-        self._task = np.full(slots, -1)
+        self.task = np.full(slots, -1)
         self._target = np.full(slots, -1)
         self.steps = np.zeros(slots, np.int64)
         self.done = np.zeros(slots, bool)
@@ -67,7 +67,7 @@ class TaskJudge:
             self._cards[slot] = np.inf
             self._cards[slot, : len(cards)] = [(card.x, card.y) for card in cards]
             self._axis[slot] = math.cos(cards[0].yaw), math.sin(cards[0].yaw)
-            self._task[slot] = TASKS.index(scene.task)
+            self.task[slot] = TASKS.index(scene.task)
             self._target[slot] = -1 if scene.layout.target is None else scene.layout.target
         for counter in (self.steps, self._settled):
             counter[slots] = 0
@@ -80,7 +80,7 @@ class TaskJudge:
         """Take in the state after a control step and the tool's position ``(n, 3)`` [m, the simulation's world]; returns which
         episodes are done."""
         self.steps[slots] += 1
-        task = self._task[slots]
+        task = self.task[slots]
         gripped = state.held & (np.abs(state.cube_in_tool[:, 2]) < BETWEEN_PADS)
         self._grasped[slots] |= gripped
         what = np.where((task == _REACH)[:, None], tool, state.cube_position)
@@ -123,7 +123,7 @@ class TaskJudge:
 
     def outcome(self, slot: int, state_sha256: str) -> Outcome:
         """The outcome of one slot."""
-        task, target = int(self._task[slot]), int(self._target[slot])
+        task, target = int(self.task[slot]), int(self._target[slot])
         chosen = int(self._chosen[slot])
         executed, unstable = bool(self._executed[slot]), bool(self._unstable[slot])
         success = executed and not unstable and (task == _PICK or chosen == target >= 0)
@@ -146,4 +146,4 @@ class TaskJudge:
             return "unstable"
         if self._executed[slot]:
             return "chosen"
-        return "grasped" if TASKS[self._task[slot]] == "push" and self._grasped[slot] else "horizon"
+        return "grasped" if TASKS[self.task[slot]] == "push" and self._grasped[slot] else "horizon"

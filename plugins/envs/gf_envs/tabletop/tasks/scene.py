@@ -93,14 +93,12 @@ class TaskScene:
 
     Attributes:
         task: what is to be done.
-        layout: cards, target and cube; all cards are turned alike. A push's cards are printed on the table, because a block that
-            slides would stop at a card's edge.
-        look: camera, colours, light.
+        layout: cards, target, cube and look; all cards are turned alike. A push's cards are printed on the table, because a block
+            that slides would stop at a card's edge.
     """
 
     task: Task
     layout: Scene
-    look: Look
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,8 @@ def parse_scene(scene: Mapping[str, Any]) -> TaskScene:
     cards = tuple(Card(c["deck"], c["item"], *frame.place(c["x"], c["y"]), yaw) for c in scene["cards"])
     pose = (*frame.place(cube["x"], cube["y"]), frame.bearing(cube["yaw"]))
     printed = scene["task"] == "push"
-    layout = Scene(cards, scene["target"], pose, "card", scene["render"], printed=printed)
-    return TaskScene(scene["task"], layout, _look(scene["camera"], scene["look"], frame))
+    look = _look(scene["camera"], scene["look"], frame)
+    return TaskScene(scene["task"], Scene(cards, scene["target"], pose, "card", scene["render"], printed, look))
 
 
 def contradictions(scene: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
