@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gf_core.contracts import Bools, Floats
+from gf_core.settings import BACKBONE_ROLES as BACKBONE_ROLES
 from gf_core.training.mixture import Mixture
 from gf_core.training.samples import Conventions, Sample, Source
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 Role = str
 """``"vision"``, ``"projector"``, ``"language"`` (the backbone's), ``"head"``; techniques may add more, e.g. ``"teacher"``,
 ``"idm"``."""
-
-BACKBONE_ROLES: tuple[Role, ...] = ("vision", "projector", "language")
 
 
 class Segment(IntEnum):

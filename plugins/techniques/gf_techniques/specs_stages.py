@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from gf_core.settings import choice, flag, integer, names, number, roles, settings
 from gf_core.specs import TechniqueSpec
 
 _EXTRA = "grinningface[train]"
-_ROLES = ("vision", "projector", "language")
 _LORA = "gf/lora-v1"
 _VQA_DOMAINS = ("spatial", "grounding", "planning", "camera", "egocentric", "temporal", "action")
 _LANGUAGE_ALONE = ("gf/discretized-actions-v1", "gf/latent-actions-v1", "gf/embodied-vqa-v1", "gf/knowledge-insulation-v1")
-
-
-def _settings(*required: str, **properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
-
-
-def _count(default: int, description: str, low: int = 1, high: int = 65536) -> dict[str, Any]:
-    return {"type": "integer", "minimum": low, "maximum": high, "default": default, "description": description}
-
-
-def _flag(default: bool, description: str) -> dict[str, Any]:
-    return {"type": "boolean", "default": default, "description": description}
-
-
-def _names(description: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "default": [], "description": description}
-
 
 DISCRETIZED_ACTIONS = TechniqueSpec(
     id="gf/discretized-actions-v1",
@@ -37,13 +17,14 @@ DISCRETIZED_ACTIONS = TechniqueSpec(
     citation="arXiv:2406.09246",
     extra=_EXTRA,
     conflicts=("gf/knowledge-insulation-v1", "gf/embodied-vqa-v1"),
-    config_schema=_settings(
-        rows={
-            "enum": ["keep", "mean"],
-            "default": "keep",
-            "description": "the action tokens' embeddings at the stage's start: as they are, which at first is the "
+    config_schema=settings(
+        [],
+        rows=choice(
+            "the action tokens' embeddings at the stage's start: as they are, which at first is the "
             "backbone's own rows at the tail of its vocabulary, or the mean of its other rows",
-        },
+            "keep",
+            "mean",
+        ),
     ),
 )
 
@@ -54,29 +35,28 @@ LATENT_ACTIONS = TechniqueSpec(
     citation="arXiv:2410.11758",
     extra=_EXTRA,
     conflicts=("gf/embodied-vqa-v1",),
-    config_schema=_settings(
-        "phase",
+    config_schema=settings(
+        ["phase"],
         phase={
             "enum": ["idm", "predict", "act"],
             "description": "idm trains the inverse-dynamics model alone, predict has the VLM predict its codes and "
             "needs the same settings, act drops it",
         },
-        horizon=_count(30, "H, control steps between the two frames; LAPA 30", high=1000),
+        horizon=integer(30, "H, control steps between the two frames; LAPA 30", high=1000),
         camera={"type": "string", "default": "", "description": "whose frames; empty for the policy's first camera"},
-        codes=_count(4, "codes of a frame pair; LAPA and UniVLA 4, Moto 8", high=64),
-        codebook=_count(8, "entries of the codebook; LAPA 8, UniVLA 16, Moto 128", low=2, high=4096),
-        code_dim=_count(32, "width of an entry; LAPA 32", high=1024),
-        image_size=_count(64, "frames are resized to this [px]; LAPA 256", low=8, high=512),
-        patch=_count(8, "height and width of a patch [px]; divides image_size; LAPA 32", low=2, high=64),
-        width=_count(128, "width of encoder and decoder, a multiple of 4; LAPA 1024", low=4, high=2048),
-        layers=_count(4, "layers of encoder and decoder each; LAPA 8 spatial and 8 temporal", high=32),
-        restart_below={
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.1,
-            "description": "an entry used less than this times the even share is put elsewhere; 0 never. Not published: sweep",
-        },
+        codes=integer(4, "codes of a frame pair; LAPA and UniVLA 4, Moto 8", high=64),
+        codebook=integer(8, "entries of the codebook; LAPA 8, UniVLA 16, Moto 128", low=2, high=4096),
+        code_dim=integer(32, "width of an entry; LAPA 32", high=1024),
+        image_size=integer(64, "frames are resized to this [px]; LAPA 256", low=8, high=512),
+        patch=integer(8, "height and width of a patch [px]; divides image_size; LAPA 32", low=2, high=64),
+        width=integer(128, "width of encoder and decoder, a multiple of 4; LAPA 1024", low=4, high=2048),
+        layers=integer(4, "layers of encoder and decoder each; LAPA 8 spatial and 8 temporal", high=32),
+        restart_below=number(
+            0.1,
+            "an entry used less than this times the even share is put elsewhere; 0 never. Not published: sweep",
+            low=0,
+            below=1,
+        ),
     ),
 )
 
@@ -86,17 +66,17 @@ EMBODIED_VQA = TechniqueSpec(
     entry_point="gf_techniques.embodied_vqa:make",
     citation="arXiv:2605.25802",
     extra=_EXTRA,
-    config_schema=_settings(
-        domains=_names(
+    config_schema=settings(
+        [],
+        domains=names(
             f"domains to keep, of {', '.join(_VQA_DOMAINS)}, or whatever else the records name as vqa/NAME; empty for all"
         ),
-        vision={
-            "type": "number",
-            "minimum": 0,
-            "maximum": 1,
-            "default": 0.25,
-            "description": "share of the vision tower's blocks that train, the last ones; 0 leaves the tower to other techniques",
-        },
+        vision=number(
+            0.25,
+            "share of the vision tower's blocks that train, the last ones; 0 leaves the tower to other techniques",
+            low=0,
+            high=1,
+        ),
     ),
 )
 
@@ -107,11 +87,11 @@ ROBOT_PRETRAINING = TechniqueSpec(
     citation="arXiv:2605.25802",
     extra=_EXTRA,
     conflicts=("gf/embodied-vqa-v1",),
-    config_schema=_settings(
-        "source",
+    config_schema=settings(
+        ["source"],
         source={"type": "string", "minLength": 1, "description": "name of the pretraining source in the stage's mixture"},
-        targets=_names("robot sources that it is compared with; empty for every other one of the recipe"),
-        unknown_items=_flag(False, "accept sources that don't say which items they show"),
+        targets=names("robot sources that it is compared with; empty for every other one of the recipe"),
+        unknown_items=flag(False, "accept sources that don't say which items they show"),
     ),
 )
 
@@ -122,31 +102,14 @@ STAGED_LORA = TechniqueSpec(
     citation="arXiv:2605.25802",
     extra=_EXTRA,
     conflicts=(_LORA,),
-    config_schema=_settings(
-        roles={
-            "type": "array",
-            "items": {"enum": list(_ROLES)},
-            "minItems": 1,
-            "uniqueItems": True,
-            "default": ["language"],
-            "description": "roles whose linear layers get adapters",
-        },
-        r=_count(64, "rank; 16 and 64 in arXiv 2605.25802", high=4096),
-        alpha={
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 128,
-            "description": "scale times r; published for r 16 is 32, for 64 none: the default keeps their ratio",
-        },
-        rslora=_flag(False, "scale by alpha / sqrt(r) instead of alpha / r (arXiv 2312.03732)"),
-        dora=_flag(False, "learn the weights' lengths apart from their directions (arXiv 2402.09353)"),
-        dropout={
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0,
-            "description": "dropout before the adapters",
-        },
+    config_schema=settings(
+        [],
+        roles=roles("roles whose linear layers get adapters", ["language"]),
+        r=integer(64, "rank; 16 and 64 in arXiv 2605.25802", high=4096),
+        alpha=number(128, "scale times r; published for r 16 is 32, for 64 none: the default keeps their ratio", above=0),
+        rslora=flag(False, "scale by alpha / sqrt(r) instead of alpha / r (arXiv 2312.03732)"),
+        dora=flag(False, "learn the weights' lengths apart from their directions (arXiv 2402.09353)"),
+        dropout=number(0, "dropout before the adapters", low=0, below=1),
     ),
 )
 
@@ -157,8 +120,9 @@ ACTION_AS_LANGUAGE = TechniqueSpec(
     citation="arXiv:2509.22195",
     extra=_EXTRA,
     conflicts=_LANGUAGE_ALONE,
-    config_schema=_settings(
-        state_token=_flag(False, "allow a learned token for the proprioceptive state, which VLM2VLA doesn't have"),
+    config_schema=settings(
+        [],
+        state_token=flag(False, "allow a learned token for the proprioceptive state, which VLM2VLA doesn't have"),
     ),
 )
 

@@ -2,89 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from gf_core.settings import BACKBONE_ROLES, choice, flag, integer, number, roles, settings
 from gf_core.specs import TechniqueSpec
 
-_ROLES = ("vision", "projector", "language")
+_FULL = settings(roles=roles("roles of which every parameter trains"))
 
-
-def _settings(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-def _roles(description: str, default: Sequence[str] = _ROLES) -> Mapping[str, Any]:
-    return {
-        "description": description,
-        "type": "array",
-        "items": {"enum": list(_ROLES)},
-        "minItems": 1,
-        "uniqueItems": True,
-        "default": list(default),
-    }
-
-
-_FULL = _settings(roles=_roles("roles of which every parameter trains"))
-
-_FREEZE = _settings(
-    roles=_roles(
+_FREEZE = settings(
+    roles=roles(
         "roles that this technique decides; what it doesn't name below is frozen. Leave out the roles of other techniques"
     ),
-    vision={
-        "description": "share of the vision tower's blocks that train, counted from the last; 0 none, 1 the whole tower",
-        "type": "number",
-        "minimum": 0,
-        "maximum": 1,
-        "default": 0,
-    },
-    projector={"description": "whether the projector trains", "type": "boolean", "default": False},
-    language={
-        "description": "which blocks of the language model train, counted by `blocks`; `all` includes embeddings and final norm",
-        "enum": ["none", "first", "last", "all-but-first", "all"],
-        "default": "none",
-    },
-    blocks={
-        "description": "number of blocks that `language` speaks of; 0 with none and all",
-        "type": "integer",
-        "minimum": 0,
-        "default": 0,
-    },
+    vision=number(
+        0, "share of the vision tower's blocks that train, counted from the last; 0 none, 1 the whole tower", low=0, high=1
+    ),
+    projector=flag(False, "whether the projector trains"),
+    language=choice(
+        "which blocks of the language model train, counted by `blocks`; `all` includes embeddings and final norm",
+        *("none", "first", "last", "all-but-first", "all"),
+    ),
+    blocks=integer(0, "number of blocks that `language` speaks of; 0 with none and all", low=0),
 )
 
-_LORA = _settings(
-    roles=_roles("roles whose linear layers get adapters", ("language",)),
-    r={
-        "description": "rank; published: 16 and 64 (arXiv 2605.25802), 32 (OpenVLA)",
-        "type": "integer",
-        "minimum": 1,
-        "default": 16,
-    },
-    alpha={
-        "description": "scale times r; published: 32 (arXiv 2605.25802), 16 (OpenVLA, with r 32)",
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "default": 32,
-    },
-    rslora={
-        "description": "scale by alpha / sqrt(r) instead of alpha / r (arXiv 2312.03732)",
-        "type": "boolean",
-        "default": False,
-    },
-    dora={
-        "description": "learn the weights' lengths apart from their directions (arXiv 2402.09353)",
-        "type": "boolean",
-        "default": False,
-    },
-    dropout={"description": "dropout before the adapters", "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0},
-    merge={
-        "description": "merge the adapters into the weights at the end of the stage; another LoRA stage needs that",
-        "type": "boolean",
-        "default": True,
-    },
+_LORA = settings(
+    roles=roles("roles whose linear layers get adapters", ["language"]),
+    r=integer(16, "rank; published: 16 and 64 (arXiv 2605.25802), 32 (OpenVLA)"),
+    alpha=number(32, "scale times r; published: 32 (arXiv 2605.25802), 16 (OpenVLA, with r 32)", above=0),
+    rslora=flag(False, "scale by alpha / sqrt(r) instead of alpha / r (arXiv 2312.03732)"),
+    dora=flag(False, "learn the weights' lengths apart from their directions (arXiv 2402.09353)"),
+    dropout=number(0, "dropout before the adapters", low=0, below=1),
+    merge=flag(True, "merge the adapters into the weights at the end of the stage; another LoRA stage needs that"),
 )
 
-_COTRAIN = {"required": ["sources"]} | _settings(
+_COTRAIN = settings(
+    ["sources"],
     sources={
         "description": "names of vision-language sources; they get equal parts of `share`",
         "type": "array",
@@ -92,41 +41,37 @@ _COTRAIN = {"required": ["sources"]} | _settings(
         "minItems": 1,
         "uniqueItems": True,
     },
-    share={
-        "description": "part of every batch that they make up together; 0.2 is starVLA's 16 : 4",
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "exclusiveMaximum": 1,
-        "default": 0.2,
-    },
-    loss_weight={
-        "description": "factor of their losses; 0.1 is starVLA's 1 : 0.1",
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "default": 0.1,
-    },
+    share=number(0.2, "part of every batch that they make up together; 0.2 is starVLA's 16 : 4", above=0, below=1),
+    loss_weight=number(0.1, "factor of their losses; 0.1 is starVLA's 1 : 0.1", above=0),
 )
 
+_L2_SP = settings(
+    **{
+        role: number(
+            0.01,
+            f"factor alpha of the penalty on the role {role}; 0 for none. No value is published for VLMs: sweep it",
+            low=0,
+        )
+        for role in BACKBONE_ROLES
+    }
+)
 
-def _alpha(role: str) -> Mapping[str, Any]:
-    text = f"factor alpha of the penalty on the role {role}; 0 for none. No value is published for VLMs: sweep it"
-    return {"description": text, "type": "number", "minimum": 0, "default": 0.01}
+_INTERPOLATION = settings(
+    **{
+        role: number(
+            default,
+            f"share of the trained weights in the role {role}; 0 the weights at the stage's start, 1 as trained. Sweep it",
+            low=0,
+            high=1,
+        )
+        for role, default in (*((role, 0.5) for role in BACKBONE_ROLES), ("head", 1))
+    }
+)
 
-
-def _trained(role: str, default: float) -> Mapping[str, Any]:
-    text = f"share of the trained weights in the role {role}; 0 the weights at the stage's start, 1 as trained. Sweep it"
-    return {"description": text, "type": "number", "minimum": 0, "maximum": 1, "default": default}
-
-
-_KL = _settings(
-    weight={
-        "description": "factor of the loss; no value is published for VLAs: sweep it",
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "default": 1,
-    },
-    samples={"description": "samples whose predictions count", "enum": ["vision-language", "all"], "default": "vision-language"},
-    positions={"description": "tokens whose predictions count", "enum": ["answer", "prompt", "both"], "default": "answer"},
+_KL = settings(
+    weight=number(1, "factor of the loss; no value is published for VLAs: sweep it", above=0),
+    samples=choice("samples whose predictions count", "vision-language", "all"),
+    positions=choice("tokens whose predictions count", "answer", "prompt", "both"),
 )
 
 UPDATES: tuple[TechniqueSpec, ...] = (
@@ -166,7 +111,7 @@ UPDATES: tuple[TechniqueSpec, ...] = (
         id="gf/l2-sp-v1",
         summary="a penalty towards the weights at the stage's start",
         entry_point="gf_techniques.l2_sp:make",
-        config_schema=_settings(**{role: _alpha(role) for role in _ROLES}),
+        config_schema=_L2_SP,
         citation="arXiv:1802.01483",
         extra="grinningface[train]",
     ),
@@ -182,7 +127,7 @@ UPDATES: tuple[TechniqueSpec, ...] = (
         id="gf/weight-interpolation-v1",
         summary="moves the weights part of the way back to the stage's start when it ends",
         entry_point="gf_techniques.weight_interpolation:make",
-        config_schema=_settings(**{role: _trained(role, 0.5) for role in _ROLES}, head=_trained("head", 1)),
+        config_schema=_INTERPOLATION,
         citation="arXiv:2512.08333",
         extra="grinningface[train]",
     ),

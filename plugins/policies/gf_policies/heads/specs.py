@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from gf_core.settings import choice, integer, number, settings
 from gf_core.specs import HeadSpec
 
 _EXTRA = "grinningface[train]"
-
-
-def _settings(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-def _integer(default: int, description: str, low: int = 1, high: int | None = None) -> dict[str, Any]:
-    bound = {} if high is None else {"maximum": high}
-    return {"type": "integer", "minimum": low, **bound, "default": default, "description": description}
-
-
-def _choice(description: str, *values: str) -> dict[str, Any]:
-    return {"enum": list(values), "default": values[0], "description": description}
-
 
 REGRESSION = HeadSpec(
     id="gf/regression-v1",
@@ -28,21 +13,19 @@ REGRESSION = HeadSpec(
     entry_point="gf_policies.heads.regression:make",
     citation="arXiv:2502.19645",
     extra=_EXTRA,
-    config_schema=_settings(
-        readout=_choice(
+    config_schema=settings(
+        readout=choice(
             "what is read: one query token per step of the chunk, the mean over the prefix, or the prefix's last token",
             "query",
             "mean",
             "last",
         ),
-        layer={
-            "type": "integer",
-            "default": -1,
-            "description": "hidden state that is read: 0 for the embeddings, then one per layer; negative counts from the last",
-        },
-        width=_integer(1024, "width of the residual blocks"),
-        blocks=_integer(2, "number of residual blocks", low=0),
-        loss=_choice("absolute or squared error", "l1", "l2"),
+        layer=integer(
+            -1, "hidden state that is read: 0 for the embeddings, then one per layer; negative counts from the last", low=None
+        ),
+        width=integer(1024, "width of the residual blocks"),
+        blocks=integer(2, "number of residual blocks", low=0),
+        loss=choice("absolute or squared error", "l1", "l2"),
     ),
 )
 
@@ -52,10 +35,10 @@ FLOW = HeadSpec(
     entry_point="gf_policies.heads.flow:make",
     citation="arXiv:2410.24164",
     extra=_EXTRA,
-    config_schema=_settings(
-        width=_integer(512, "width of the expert"),
-        depth=_integer(6, "blocks of the expert"),
-        attention_heads=_integer(8, "attention heads of the expert; must divide the width"),
+    config_schema=settings(
+        width=integer(512, "width of the expert"),
+        depth=integer(6, "blocks of the expert"),
+        attention_heads=integer(8, "attention heads of the expert; must divide the width"),
         layers={
             "type": "array",
             "items": {"type": "integer"},
@@ -64,21 +47,12 @@ FLOW = HeadSpec(
             "description": "hidden states that the blocks read, spread evenly over them: 0 for the embeddings, "
             "then one per layer; negative counts from the last",
         },
-        euler_steps=_integer(10, "Euler steps from noise to actions"),
-        time_alpha={
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 1.5,
-            "description": "training times are s(1 - u) with u from Beta(time_alpha, 1); 1 is uniform, more means more noise",
-        },
-        time_limit={
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "default": 0.999,
-            "description": "s, the latest training time; 1 is data without noise",
-        },
-        draws=_integer(1, "noises and times drawn for each sample and step of training"),
+        euler_steps=integer(10, "Euler steps from noise to actions"),
+        time_alpha=number(
+            1.5, "training times are s(1 - u) with u from Beta(time_alpha, 1); 1 is uniform, more means more noise", above=0
+        ),
+        time_limit=number(0.999, "s, the latest training time; 1 is data without noise", above=0, high=1),
+        draws=integer(1, "noises and times drawn for each sample and step of training"),
     ),
 )
 
@@ -88,9 +62,9 @@ BINS = HeadSpec(
     entry_point="gf_policies.heads.bins:make",
     citation="arXiv:2406.09246",
     extra=_EXTRA,
-    config_schema=_settings(
-        bins=_integer(256, "number of bins, shared by all elements", low=2, high=4096),
-        spacing=_choice(
+    config_schema=settings(
+        bins=integer(256, "number of bins, shared by all elements", low=2, high=4096),
+        spacing=choice(
             "uniform on [-1, 1] after normalisation, or each element's quantiles over the training chunks", "uniform", "quantile"
         ),
     ),
@@ -102,14 +76,9 @@ FAST = HeadSpec(
     entry_point="gf_policies.heads.fast:make",
     citation="arXiv:2501.09747",
     extra=_EXTRA,
-    config_schema=_settings(
-        scale={
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 10.0,
-            "description": "factor of the cosine transform's coefficients before rounding; more is finer and longer",
-        },
-        vocabulary=_integer(1024, "most tokens of the byte-pair encoding", low=2, high=6400),
+    config_schema=settings(
+        scale=number(10.0, "factor of the cosine transform's coefficients before rounding; more is finer and longer", above=0),
+        vocabulary=integer(1024, "most tokens of the byte-pair encoding", low=2, high=6400),
     ),
 )
 
@@ -119,9 +88,9 @@ LATENT = HeadSpec(
     entry_point="gf_policies.heads.latent:make",
     citation="arXiv:2410.11758",
     extra=_EXTRA,
-    config_schema=_settings(
-        codes=_integer(4, "codes of a sample"),
-        codebook=_integer(8, "values that a code can have", low=2),
+    config_schema=settings(
+        codes=integer(4, "codes of a sample"),
+        codebook=integer(8, "values that a code can have", low=2),
     ),
 )
 
@@ -131,11 +100,11 @@ TEXT = HeadSpec(
     entry_point="gf_policies.heads.text:make",
     citation="arXiv:2509.22195",
     extra=_EXTRA,
-    config_schema=_settings(
-        style=_choice("numbers alone, or each with its element's name and unit", "plain", "named"),
-        length_decimals=_integer(2, "decimals of lengths [cm]", low=0, high=6),
-        angle_decimals=_integer(1, "decimals of angles [°]", low=0, high=6),
-        other_decimals=_integer(2, "decimals of everything else, in its own unit", low=0, high=6),
+    config_schema=settings(
+        style=choice("numbers alone, or each with its element's name and unit", "plain", "named"),
+        length_decimals=integer(2, "decimals of lengths [cm]", low=0, high=6),
+        angle_decimals=integer(1, "decimals of angles [°]", low=0, high=6),
+        other_decimals=integer(2, "decimals of everything else, in its own unit", low=0, high=6),
     ),
 )
 
