@@ -10,7 +10,19 @@ import pytest
 
 from gf_core._spec_checks import problems as spec_problems
 from gf_core.schemas import validate
-from gf_envs.decks import COLOURS, DIGITS, EMOJI_NOTO, MANIFESTS, SHAPES, contact_sheet, deck_specs, draw_plain, load_deck, tiles
+from gf_envs.decks import (
+    COLOURS,
+    DIGITS,
+    EMOJI_NOTO,
+    EMOJI_TWEMOJI,
+    MANIFESTS,
+    SHAPES,
+    contact_sheet,
+    deck_specs,
+    draw_plain,
+    load_deck,
+    tiles,
+)
 from gf_envs.decks.atlas import manifest_text
 from gf_envs.decks.tile_deck import read_manifest
 from gf_envs.suites.episodes import emojis
@@ -58,7 +70,7 @@ def test_no_word_of_theirs_is_an_emojis_name() -> None:
 
 def test_specs_are_sound_and_a_contact_sheet_knows_every_deck() -> None:
     specs = {spec.id: spec for spec in deck_specs()}
-    assert set(specs) == {EMOJI_NOTO, *DECKS}
+    assert set(specs) == {EMOJI_NOTO, EMOJI_TWEMOJI, *DECKS}
     for name in DECKS:
         assert spec_problems("decks", specs[name]) == []
         assert contact_sheet.find_deck(name).sha256 == specs[name].sha256

@@ -52,6 +52,8 @@ def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
         "gf_core/py.typed",
         "gf_envs/decks/emoji_noto.png",
         "gf_envs/decks/OFL.txt",
+        "gf_envs/decks/emoji_twemoji.png",
+        "gf_envs/decks/CC-BY-4.0.txt",
         "gf_envs/suites/data/standard-1.json",
         "gf_schemas/suite-1.schema.json",
         "gf_techniques/recipes/lora.json",

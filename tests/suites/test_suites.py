@@ -36,8 +36,8 @@ EPISODES = {
     "gf/controls@1": {"blank": 400, "nonsense": 400, "absent": 400, "counterfactual": 600},
 }
 SUITES = sorted(EPISODES)
-ELSEWHERE = {"gf/robot-pretrain@1"}
-"""Suites of another environment, with tests of their own."""
+ELSEWHERE = {"gf/shifts@1", "gf/robot-pretrain@1"}
+"""Suites with tests of their own: of other decks, of another environment."""
 POOLS = {"demos": "train", "id": "train", "train": "train", "rest": "rest"}
 K = len(g.CARD_Y)
 

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     # Only for the annotation: it would bring NumPy into every `gf list`.
     from gf_core.contracts import Deck
 
-EMOJI_NOTO, COLOURS, SHAPES, DIGITS = "gf/emoji-noto@1", "gf/colours@1", "gf/shapes@1", "gf/digits@1"
+EMOJI_NOTO, EMOJI_TWEMOJI = "gf/emoji-noto@1", "gf/emoji-twemoji@1"
+COLOURS, SHAPES, DIGITS = "gf/colours@1", "gf/shapes@1", "gf/digits@1"
 LOCK, MANIFEST = "lock.json", "emoji_noto.json"
 MANIFESTS = {
     EMOJI_NOTO: MANIFEST,
+    EMOJI_TWEMOJI: "emoji_twemoji.json",
     COLOURS: "colours.json",
     SHAPES: "shapes.json",
     DIGITS: "digits.json",
@@ -25,6 +27,7 @@ MANIFESTS = {
 
 SUMMARIES = {
     EMOJI_NOTO: "The 328 emojis of GrinningFace v8 in Noto Color Emoji's artwork",
+    EMOJI_TWEMOJI: "The same 328 emojis in Twemoji's artwork, with a synonym, a description and categories of each",
     COLOURS: "Ten plain colours, for robot pretraining without emojis",
     SHAPES: "Nine shapes in six colours, for robot pretraining without emojis",
     DIGITS: "The ten digits, for robot pretraining without emojis",
@@ -41,6 +44,7 @@ def deck_specs() -> list[DeckSpec]:
     """Descriptions of the decks that come with GrinningFace; reads no artwork."""
     return [
         _spec(EMOJI_NOTO, "make_emoji_noto", "OFL-1.1", "arXiv:2511.06619"),
+        _spec(EMOJI_TWEMOJI, "make_emoji_twemoji", "CC-BY-4.0", "arXiv:2511.06619"),
         _spec(COLOURS, "make_colours", "Apache-2.0", ""),
         _spec(SHAPES, "make_shapes", "Apache-2.0", ""),
         _spec(DIGITS, "make_digits", "Apache-2.0", ""),
@@ -72,6 +76,11 @@ def load_deck(deck_id: str) -> Deck:
 def make_emoji_noto(config: Mapping[str, Any]) -> Deck:
     """``gf/emoji-noto@1``; it has no settings. Raises GrinningFaceError where its files differ from the pinned ones."""
     return load_deck(EMOJI_NOTO)
+
+
+def make_emoji_twemoji(config: Mapping[str, Any]) -> Deck:
+    """``gf/emoji-twemoji@1``; it has no settings. Raises GrinningFaceError where its files differ from the pinned ones."""
+    return load_deck(EMOJI_TWEMOJI)
 
 
 def make_colours(config: Mapping[str, Any]) -> Deck:

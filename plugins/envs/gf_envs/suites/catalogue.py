@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from gf_envs.decks import EMOJI_NOTO, locked_sha256
-from gf_envs.suites import robot_pretrain
+from gf_envs.decks import EMOJI_NOTO, EMOJI_TWEMOJI, locked_sha256
+from gf_envs.suites import robot_pretrain, shifts
 from gf_envs.suites.combinations import Combination, draw_counterfactual_layers, draw_layers
 from gf_envs.suites.controls import controls_episodes
 from gf_envs.suites.design import Draws, K, draw_layouts
@@ -38,6 +38,7 @@ SPLIT_TEXTS = {
     "absent": "The standard val scenes with the label of a val emoji that isn't on the table; no card is right.",
     "counterfactual": "Two layouts per target of the standard val scenes, each card instructed in turn.",
     **robot_pretrain.SPLIT_TEXTS,
+    **shifts.SPLIT_TEXTS,
 }
 
 METRICS: list[JsonObject] = [
@@ -166,6 +167,12 @@ def controls() -> list[JsonObject]:
     return controls_episodes([e for e in standard() if e["split"] == VAL], draws_for(CONTROLS))
 
 
+def shifted() -> list[JsonObject]:
+    """The standard suite's val scenes with one factor changed."""
+    draws = {split: draws_for(SHIFTS, split) for split in (shifts.PARAPHRASE, shifts.SIMILAR)}
+    return shifts.shifts_episodes([e for e in standard() if e["split"] == VAL], draws)
+
+
 def one_layout(suite: str, targets: int, success_rule: str = "card") -> list[JsonObject]:
     """``targets`` targets of each of id, train and val with one layout each; positions are balanced over the three together."""
     episodes = []
@@ -187,7 +194,7 @@ def one_layout(suite: str, targets: int, success_rule: str = "card") -> list[Jso
 
 DEMOS, SMOKE, QUICK, DEV = "gf/demos@1", "gf/smoke@1", "gf/quick@1", "gf/dev@1"
 PAPER, STANDARD, CONTROLS = "gf/paper@1", "gf/standard@1", "gf/controls@1"
-ROBOT_PRETRAIN = "gf/robot-pretrain@1"
+SHIFTS, ROBOT_PRETRAIN = "gf/shifts@1", "gf/robot-pretrain@1"
 
 SUITES: Mapping[str, Suite] = {
     DEMOS: Suite(
@@ -239,6 +246,15 @@ SUITES: Mapping[str, Suite] = {
         "where it changes. Without this suite there is no claim that language is read.",
         splits=("blank", "nonsense", "absent", "counterfactual"),
         episodes=controls,
+    ),
+    SHIFTS: Suite(
+        summary="Standard val scenes with other sentences, synonyms, a second artwork and similar distractors",
+        description="What is left where recognition of the standard val scenes saturates: the same 100 targets × 4 layouts, one "
+        "factor changed in each split. In hard the last three are changed together. Compare splits with gf/standard@1's val "
+        "episode by episode; the factor scene names it.",
+        splits=tuple(shifts.SPLIT_TEXTS),
+        episodes=shifted,
+        decks=(EMOJI_NOTO, EMOJI_TWEMOJI),
     ),
     ROBOT_PRETRAIN: Suite(
         summary="504 scenes without emojis to pretrain on: reach, push, pick and place from other cameras and base poses",
