@@ -53,6 +53,10 @@ class RunDirectoryError(GrinningFaceError):
     """A run directory is locked, belongs to another configuration, is damaged, or can't be written."""
 
 
+class DivergedError(GrinningFaceError):
+    """A training whose loss or gradient isn't finite any more."""
+
+
 class MissingDependencyError(GrinningFaceError):
     """Something that has to be installed first: an extra, a system library."""
 

@@ -71,7 +71,7 @@ def command(
     if page is not None:
         check_place(page)
     host = make_host(plugin_files)
-    load_suite = _suite_loader(file, host)
+    load_suite = suite_loader(file, host)
     evidence = attach_probes([read_evidence(path, load_suite) for path in find_runs(runs)], probes)
     reports = [one.report for one in evidence]
     if page is not None:
@@ -100,14 +100,14 @@ def _print_gaps(evidence: Sequence[Evidence]) -> None:
 def _write_page(page: Path, evidence: Sequence[Evidence], host: PluginHost, *, gallery: bool, silent: bool) -> None:
     from gf_core.reporting import html_report, write_page
 
-    with _watching() as watch:
+    with watching() as watch:
         text = html_report(evidence, host, gallery=gallery, watch=watch)
     size = write_page(page, text)
     click.echo(f"wrote {page} ({size / 1e6:.1f} MB)", err=silent)
 
 
 @contextmanager
-def _watching() -> Iterator[Watch]:
+def watching() -> Iterator[Watch]:
     """A bar on standard error while the gallery is drawn, if that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
@@ -117,7 +117,8 @@ def _watching() -> Iterator[Watch]:
         yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
-def _suite_loader(file: Path | None, host: PluginHost) -> SuiteLoader:
+def suite_loader(file: Path | None, host: PluginHost) -> SuiteLoader:
+    """Loads suites by id, each once; a local/ one from ``file``."""
     from functools import cache
 
     from gf_core.evaluation.suites import load_suite

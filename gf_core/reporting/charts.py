@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gf_core._problems import shorten
 from gf_core.reporting.outcomes import Kind
 from gf_core.reporting.tables import NONE, percent, points
-from gf_core.statistics import Rate
+from gf_core.statistics import Interval
 
 ROW_HEIGHT, STACK_HEIGHT = 38, 44
 """Of a line of text with a bar below it [px]."""
@@ -25,6 +26,18 @@ _LABEL = 34
 
 _INSIDE = 7.0
 """Least width of a segment that its number fits into [%]."""
+
+
+class Estimated(Protocol):
+    """A rate in 0..1 and its interval; ``None`` where there is none."""
+
+    @property
+    def estimate(self) -> float | None:
+        """The rate."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """Its interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +116,7 @@ class Stacks:
     height: int
 
 
-def whiskers(title: str, chance: float | None, rates: Sequence[tuple[str, Rate | None, bool]]) -> Whiskers:
+def whiskers(title: str, chance: float | None, rates: Sequence[tuple[str, Estimated | None, bool]]) -> Whiskers:
     """A chart of one rate.
 
     Args:
@@ -130,7 +143,7 @@ def stacks(runs: Sequence[tuple[str, Mapping[Kind, int]]]) -> Stacks:
     return Stacks(rows=rows, kinds=kinds, height=len(rows) * STACK_HEIGHT)
 
 
-def _whisker(y: int, name: str, rate: Rate | None, hollow: bool) -> Whisker:
+def _whisker(y: int, name: str, rate: Estimated | None, hollow: bool) -> Whisker:
     estimate, interval = (rate.estimate, rate.interval) if rate else (None, None)
     return Whisker(
         name=shorten(name, _LABEL),

@@ -74,14 +74,20 @@ class Strip:
 
 
 def make_gallery(
-    evidence: Sequence[Evidence], faces: Faces, host: PluginHost, watch: Watch = lambda done, of: None
+    evidence: Sequence[Evidence],
+    faces: Faces,
+    host: PluginHost,
+    watch: Watch = lambda done, of: None,
+    *,
+    items: int = ITEMS,
 ) -> list[Strip]:
-    """A strip for each run: drawn by a hash of the episodes' ids, so the same for every policy and chosen by nobody.
+    """A strip for each run, of at most so many ``items``.
 
-    Runs of one suite under the same settings of the environment are filmed side by side. Where something stands in the way, a
-    missing OpenGL or trajectory, a strip has no pictures and says why. ``watch`` is told how far the drawing is, suite by suite.
+    Episodes are drawn by a hash of their ids, so the same for every policy and chosen by nobody. Runs of one suite under the same
+    settings of the environment are filmed side by side. Where something stands in the way, a missing OpenGL or trajectory, a
+    strip has no pictures and says why. ``watch`` is told how far the drawing is, suite by suite.
     """
-    limit = max(1, min(ITEMS, MOST // max(1, len(evidence))))
+    limit = max(1, min(items, MOST // max(1, len(evidence))))
     strips = [_strip(one, limit, faces) for one in evidence]
     films = _films(evidence, strips, host, watch)
     return _within_budget([_with_pictures(strip, films[number]) for number, strip in enumerate(strips)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gf_core.reporting.faces import Face, Faces
@@ -43,18 +43,30 @@ class HeatMap:
 
 def heat_map(group: Sequence[Evidence], split: str, faces: Faces) -> HeatMap:
     """Successes of these runs of one suite; an infrastructure fault isn't counted."""
-    counted: dict[str, list[list[int]]] = {}
-    for number, one in enumerate(group):
+    columns: list[dict[str, tuple[int, int]]] = []
+    for one in group:
+        column: dict[str, tuple[int, int]] = {}
         for row in one.run.records:
-            if row["split"] != split or row["ending"] == ENV_ERROR:
-                continue
-            cell = counted.setdefault(row["cluster"], [[0, 0] for _ in group])[number]
-            cell[0] += row["success"] and row["ending"] != POLICY_ERROR
-            cell[1] += 1
+            if row["split"] == split and row["ending"] != ENV_ERROR:
+                k, n = column.get(row["cluster"], (0, 0))
+                column[row["cluster"]] = (k + (row["success"] and row["ending"] != POLICY_ERROR), n + 1)
+        columns.append(column)
+    return draw_map(columns, faces)
 
-    def hardest(item: tuple[str, list[list[int]]]) -> tuple[float, str]:
+
+def draw_map(columns: Sequence[Mapping[str, tuple[int, int]]], faces: Faces) -> HeatMap:
+    """A map of columns that say k of n for each cluster, the hardest cluster first.
+
+    Args:
+        columns: cluster to (k, n).
+        faces: the clusters' faces.
+    """
+    clusters = dict.fromkeys(cluster for column in columns for cluster in column)
+    counted = {cluster: [column.get(cluster, (0, 0)) for column in columns] for cluster in clusters}
+
+    def hardest(item: tuple[str, list[tuple[int, int]]]) -> tuple[float, str]:
         cluster, cells = item
-        return sum(k for k, _ in cells) / sum(n for _, n in cells), cluster
+        return sum(k for k, _ in cells) / max(sum(n for _, n in cells), 1), cluster
 
     ordered = sorted(counted.items(), key=hardest)
     rows = [

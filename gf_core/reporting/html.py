@@ -59,13 +59,13 @@ def to_html(evidence: Sequence[Evidence], faces: Faces, strips: Sequence[Strip] 
         faces: the cards' faces.
         strips: a gallery for each run; empty for none.
     """
-    environment = _environment()
+    environment = page_environment(TEMPLATES)
     runs = view_runs(evidence)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     suites = view_suites(evidence, runs, faces)
     return environment.get_template("report.html.j2").render(
         style=style,
-        policy=_content_policy(style),
+        policy=content_policy(style),
         version=metadata.version("grinningface"),
         runs=list(runs.values()),
         suites=suites,
@@ -104,11 +104,12 @@ def write_page(path: Path, page: str) -> int:
 
 
 @cache
-def _environment() -> Environment:
+def page_environment(*folders: Path) -> Environment:
+    """Templates of these folders, the first one first; all text that they are given is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -128,7 +129,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _content_policy(style: str) -> str:
+def content_policy(style: str) -> str:
     """Content Security Policy Level 3: nothing but the style sheet with this hash and pictures inside the page."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"

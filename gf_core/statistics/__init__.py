@@ -56,6 +56,11 @@ from gf_core.statistics.seeds import (
     two_level_difference,
     two_level_interval,
 )
+from gf_core.statistics.techniques import (
+    MOST_SEEDS,
+    seeds_needed,
+    two_level_test,
+)
 from gf_core.statistics.unpaired import (
     boschloo,
     hybrid_difference,
@@ -65,6 +70,7 @@ from gf_core.statistics.unpaired import (
 __all__ = [
     "FEWEST_SEEDS",
     "LEVEL",
+    "MOST_SEEDS",
     "POWER",
     "RESAMPLES",
     "Comparison",
@@ -96,8 +102,10 @@ __all__ = [
     "paired_permutation",
     "paired_score_interval",
     "position_bias",
+    "seeds_needed",
     "switch_rate",
     "two_level_difference",
     "two_level_interval",
+    "two_level_test",
     "wilson",
 ]

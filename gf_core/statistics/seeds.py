@@ -52,11 +52,22 @@ class TechniqueRate:
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """Estimated variance of an estimate and its parts, each with its degrees of freedom."""
+class Spread:
+    """Estimated variance of a rate, or of the difference of two.
+
+    Attributes:
+        variance: of the estimate.
+        degrees: Satterthwaite's degrees of freedom.
+        seeds: the part between seeds with its degrees of freedom, for each technique.
+        clusters: the part between clusters with its degrees of freedom.
+        overlap: what is in both.
+    """
 
     variance: float
     degrees: float
+    seeds: tuple[tuple[float, float], ...]
+    clusters: tuple[float, float]
+    overlap: float
 
 
 def two_level_interval(results: SeedResults, *, level: float = LEVEL) -> TechniqueRate:
@@ -80,11 +91,11 @@ def two_level_interval(results: SeedResults, *, level: float = LEVEL) -> Techniq
     if p in (0.0, 1.0):
         degrees = float(seeds - 1)
         return TechniqueRate(
-            estimate=p, interval=score_interval(p, clusters, _student(level, degrees)), seeds=seeds, degrees=degrees
+            estimate=p, interval=score_interval(p, clusters, student(level, degrees)), seeds=seeds, degrees=degrees
         )
     spread = _spread([(hits - p * sizes) / total])
     size = min(p * (1 - p) / spread.variance, total) if spread.variance > 0 else total
-    interval = score_interval(p, size, _student(level, spread.degrees))
+    interval = score_interval(p, size, student(level, spread.degrees))
     return TechniqueRate(estimate=p, interval=interval, seeds=seeds, degrees=spread.degrees)
 
 
@@ -97,21 +108,30 @@ def two_level_difference(first: SeedResults, second: SeedResults, *, level: floa
     Raises:
         GrinningFaceError, ValueError: as :func:`two_level_interval`.
     """
+    difference, spread = difference_spread(first, second)
+    seeds = 1 + round(min(degrees for _, degrees in spread.seeds))
+    if spread.variance <= 0:
+        one, other = (two_level_interval(results, level=level) for results in (first, second))
+        interval = hybrid_difference(one.estimate, one.interval, other.estimate, other.interval)
+        return TechniqueRate(estimate=difference, interval=interval, seeds=seeds, degrees=float(seeds - 1))
+    half = student(level, spread.degrees) * math.sqrt(spread.variance)
+    interval = Interval(max(difference - half, -1.0), min(difference + half, 1.0))
+    return TechniqueRate(estimate=difference, interval=interval, seeds=seeds, degrees=spread.degrees)
+
+
+def difference_spread(first: SeedResults, second: SeedResults) -> tuple[float, Spread]:
+    """The first technique's rate minus the second's, and its variance.
+
+    Raises:
+        GrinningFaceError, ValueError: as :func:`two_level_interval`.
+    """
     names = sorted({name for results in (first, second) for seed in results for name in seed})
     residuals, rates = [], []
     for sign, results in ((1, first), (-1, second)):
         hits, sizes = _table(results, names)
         rates.append(int(hits.sum()) / int(sizes.sum()))
         residuals.append(sign * (hits - rates[-1] * sizes) / int(sizes.sum()))
-    difference, seeds = rates[0] - rates[1], min(len(r) for r in residuals)
-    spread = _spread(residuals)
-    if spread.variance <= 0:
-        one, other = (two_level_interval(results, level=level) for results in (first, second))
-        interval = hybrid_difference(one.estimate, one.interval, other.estimate, other.interval)
-        return TechniqueRate(estimate=difference, interval=interval, seeds=seeds, degrees=float(seeds - 1))
-    half = _student(level, spread.degrees) * math.sqrt(spread.variance)
-    interval = Interval(max(difference - half, -1.0), min(difference + half, 1.0))
-    return TechniqueRate(estimate=difference, interval=interval, seeds=seeds, degrees=spread.degrees)
+    return rates[0] - rates[1], _spread(residuals)
 
 
 def _table(results: SeedResults, names: Sequence[str] = ()) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -133,22 +153,27 @@ def _table(results: SeedResults, names: Sequence[str] = ()) -> tuple[NDArray[np.
     return hits, sizes
 
 
-def _spread(residuals: Sequence[NDArray[np.float64]]) -> _Spread:
+def _spread(residuals: Sequence[NDArray[np.float64]]) -> Spread:
     """Two-way clustered variance of the sum of all residuals, for one technique or for two on the same clusters ``(R, G)``."""
-    parts = [(len(r) / (len(r) - 1) * float((r.sum(axis=1) ** 2).sum()), len(r) - 1) for r in residuals]
-    between_seeds = sum(variance for variance, _ in parts)
+    seeds = tuple((len(r) / (len(r) - 1) * float((r.sum(axis=1) ** 2).sum()), len(r) - 1.0) for r in residuals)
     clusters = residuals[0].shape[1]
     lead = np.sum([r.sum(axis=0) for r in residuals], axis=0)
     between_clusters = clusters / (clusters - 1) * float((lead**2).sum())
-    parts.append((between_clusters, clusters - 1))
-    overlap = sum(float((r**2).sum()) for r in residuals)
+    return combine(seeds, (between_clusters, clusters - 1.0), sum(float((r**2).sum()) for r in residuals))
+
+
+def combine(seeds: tuple[tuple[float, float], ...], clusters: tuple[float, float], overlap: float) -> Spread:
+    """The variance from its parts, each with its degrees of freedom."""
+    between_seeds, between_clusters = sum(part for part, _ in seeds), clusters[0]
     # The overlap is in both parts; where it exceeds the smaller one, that is by chance, and the larger part stands alone.
     variance = max(between_seeds + between_clusters - overlap, between_seeds, between_clusters)
-    noise = sum(part**2 / degrees for part, degrees in parts)
-    return _Spread(variance, variance**2 / noise if noise > 0 else float(len(residuals[0]) - 1))
+    noise = sum(part**2 / degrees for part, degrees in (*seeds, clusters))
+    degrees = variance**2 / noise if noise > 0 else seeds[0][1]
+    return Spread(variance, degrees, seeds, clusters, overlap)
 
 
-def _student(level: float, degrees: float) -> float:
+def student(level: float, degrees: float) -> float:
+    """How many standard deviations a two-sided interval of this level reaches by Student's distribution."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2))

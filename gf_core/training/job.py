@@ -29,7 +29,7 @@ from gf_core.errors import GrinningFaceError
 from gf_core.runs import differences
 
 GOES_ON = "free some space; the same command goes on from the last saved state"
-JOB, PROGRESS, METRICS = "job.json", "progress.json", "metrics.jsonl"
+JOB, PROGRESS, METRICS, STAGES = "job.json", "progress.json", "metrics.jsonl", "stages"
 STATE = "state.json"
 
 
@@ -85,7 +85,7 @@ class JobDirectory:
 
     def stage_file(self, number: int, name: str) -> Path:
         """Where a finished stage's parameters lie."""
-        return self.path / "stages" / f"{number:02d}-{name}.safetensors"
+        return self.path / STAGES / f"{number:02d}-{name}.safetensors"
 
     def save_state(
         self, stage: int, step: int, done: int, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Any]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gf_core._interrupts import uninterrupted
 from gf_core.canonical import derive_seed
-from gf_core.errors import GrinningFaceError
+from gf_core.errors import DivergedError, GrinningFaceError
 from gf_core.training import distributed
 from gf_core.training.checkpoint import save_stage, write_checkpoint
 from gf_core.training.contracts import Batch
@@ -150,7 +150,7 @@ class Loop:
 def _check_finite(losses: Mapping[str, float], stage: Stage, step: int) -> None:
     for name, value in losses.items():
         if not math.isfinite(value):
-            raise GrinningFaceError(
+            raise DivergedError(
                 f"{'the gradient' if name == 'gradient' else f'loss {name!r}'} is {value} at step {step + 1}",
                 where=f"stage {stage.name!r}",
                 hint="lower its learning rates, or look at the data; the last saved state is still good",

@@ -197,7 +197,32 @@ def _put(document: Document, pair: str) -> None:
         value = json.loads(raw)
     except ValueError:
         value = raw
+    change(document, key, value)
+
+
+def change(document: Document, key: str, value: object) -> None:
+    """Put a value at a path of a recipe's document: ``stages.robot.steps``, with a stage by name or number, ``*`` for all.
+
+    Raises:
+        SchemaError: a list has no such item, or the path leads through something that has no parts.
+    """
     _assign(document, key.split("."), value, key)
+
+
+def places(document: Document, key: str) -> list[tuple[Document, str]]:
+    """What there is at a path, as objects and their keys; ``*`` also stands for any key. Empty where there is nothing."""
+    *path, last = key.split(".")
+    found: list[Any] = [document]
+    for first in path:
+        found = [inner for place in found for inner in _within(place, first)]
+    objects = [place for place in found if isinstance(place, dict)]
+    return [(place, name) for place in objects for name in place if last in ("*", name)]
+
+
+def _within(place: object, first: str) -> list[Any]:
+    if isinstance(place, list):
+        return [item for number, item in enumerate(place) if first in ("*", str(number)) or first in _names(item)]
+    return [item for name, item in place.items() if first in ("*", name)] if isinstance(place, dict) else []
 
 
 def _assign(place: Any, path: Sequence[str], value: object, key: str) -> None:

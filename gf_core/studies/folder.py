@@ -1,0 +1,256 @@
+"""A study's directory: who lies where in it, what it is, who is at work in it, and how it is read.
+
+``study.json`` is the completed document. ``data/NAME/`` holds data that was made, ``fronts/NAME/`` trainings that several cells
+go on from, ``sweeps/BACKBONE/ARM/HEAD/NUMBER/`` what was tried for each value of the sweep, ``choices.json`` what was chosen,
+and ``cells/BACKBONE/ARM/HEAD/SEED/`` the cells: ``training/``, ``probe.json``, ``runs/SUITE/``, ``cell.json``, ``log.txt``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from gf_core._files import explained, take, write_whole
+from gf_core.errors import RunDirectoryError
+from gf_core.runs import differences
+from gf_core.schemas import load_document
+from gf_core.studies.document import Cell, Study
+
+STUDY, CHOICES, RECORD, PROBE, LOCK, LOG = "study.json", "choices.json", "cell.json", "probe.json", ".lock", "log.txt"
+CHECKPOINT = "training/checkpoint"
+"""A cell's checkpoint, from the cell's directory."""
+_TRAINED = ("fronts", "sweeps", "cells")
+State = Literal["done", "failed", "started", "to do"]
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Places within a study's directory."""
+
+    path: Path
+
+    def data(self, name: str) -> Path:
+        """Data that was made."""
+        return self.path / "data" / name
+
+    def front(self, name: str) -> Path:
+        """What several cells go on from: ``training/``."""
+        return self.path / "fronts" / name
+
+    def sweep(self, group: tuple[str, str, str], number: int) -> Path:
+        """What was tried for a value of the sweep: ``training/``, ``runs/``."""
+        return self.path.joinpath("sweeps", *group, str(number))
+
+    def cell(self, cell: Cell) -> Path:
+        """A cell's directory."""
+        return self.path.joinpath("cells", *cell.group, str(cell.seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    """A finished run of a cell: the suite as the study names it, its directory, the hash of its episodes."""
+
+    suite: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What became of a cell: its ``cell.json``, with places as they are from here.
+
+    Attributes:
+        path: the cell's directory.
+        document: as in the schema ``study_cell-1``.
+    """
+
+    path: Path
+    document: Mapping[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether it is whole."""
+        return bool(self.document["status"] == "done")
+
+    @property
+    def reason(self) -> str:
+        """Why it failed; empty if it didn't."""
+        return self.document["reason"] or ""
+
+    @property
+    def phase(self) -> str:
+        """Where it failed; empty if it didn't."""
+        return self.document["phase"] or ""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Phase to wall-clock seconds."""
+        return dict(self.document["seconds"])
+
+    @property
+    def value(self) -> float | None:
+        """The sweep's value."""
+        found = self.document["value"]
+        return None if found is None else float(found)
+
+    @property
+    def probe(self) -> Path | None:
+        """Its probe."""
+        found = self.document["probe"]
+        return None if found is None else self.path / found
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Its checkpoint; without weights if the study keeps none."""
+        found = self.document["checkpoint"]
+        return None if found is None else self.path / found["path"]
+
+    @property
+    def metrics(self) -> Path:
+        """Rows of its training's losses."""
+        return self.path / "training" / "metrics.jsonl"
+
+    @property
+    def runs(self) -> Mapping[str, CellRun]:
+        """Suite to finished run."""
+        found = self.document["runs"]
+        return {r["suite"]: CellRun(suite=r["suite"], path=self.path / r["path"], sha256=r["sha256"]) for r in found}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellState:
+    """How far a cell is.
+
+    Attributes:
+        cell: which.
+        state: ``started`` is at work, or was interrupted.
+        record: its record, if it has ended.
+        told: where it is, or why it failed; may be empty.
+    """
+
+    cell: Cell
+    state: State
+    record: CellRecord | None
+    told: str
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """A study's directory as read."""
+
+    folder: StudyFolder
+    study: Study
+
+    @cached_property
+    def records(self) -> Mapping[Cell, CellRecord]:
+        """The record of every cell that has ended, in the study's order."""
+        found = {cell: read_record(self.folder.cell(cell)) for cell in self.study.cells}
+        return {cell: record for cell, record in found.items() if record is not None}
+
+    @cached_property
+    def choices(self) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
+        """Backbone, arm and head to what the sweep tried and chose (an entry of ``study_choices-1``)."""
+        path = self.folder.path / CHOICES
+        found = load_document(path, "study_choices")["choices"] if path.is_file() else []
+        return {(entry["backbone"], entry["arm"], entry["head"]): entry for entry in found}
+
+    @property
+    def states(self) -> tuple[CellState, ...]:
+        """How far each cell is, in the study's order."""
+        return tuple(_state(self, cell) for cell in self.study.cells)
+
+
+def read_study(path: Path) -> StudyResults:
+    """A study's directory.
+
+    Raises:
+        RunDirectoryError: it isn't one.
+        SchemaError: study.json was damaged.
+    """
+    if not (path / STUDY).is_file():
+        hint = "give the directory that `gf study run` wrote"
+        raise RunDirectoryError(
+            f"holds no {STUDY}" if path.is_dir() else "there is no such directory", where=str(path), hint=hint
+        )
+    return StudyResults(StudyFolder(path), Study(load_document(path / STUDY, "study")))
+
+
+def read_record(path: Path) -> CellRecord | None:
+    """The record of the cell in a directory; ``None`` while it hasn't ended. Raises SchemaError: it was damaged."""
+    file = path / RECORD
+    return CellRecord(path, load_document(file, "study_cell")) if file.is_file() else None
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document whole."""
+    write_whole(path, (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+@contextmanager
+def open_study(path: Path, study: Study) -> Iterator[tuple[StudyFolder, BinaryIO]]:
+    """Create a study's directory, or take up one of the same study, and hold its lock.
+
+    Yields:
+        The directory, and the lock file, which processes that are started inherit: it is held until the last has ended.
+
+    Raises:
+        RunDirectoryError: another process holds it, it holds another study or something else, or it can't be written.
+    """
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        names = sorted(entry.name for entry in path.iterdir())
+        strangers = [name for name in names if name not in {LOCK, f".{STUDY}.tmp"}]
+        if strangers and STUDY not in names:
+            what = f"the directory holds {strangers[0]!r} but no {STUDY}"
+            raise RunDirectoryError(what, where=str(path), hint="give an empty or a new one with --out")
+        lock = (path / LOCK).open("ab")
+    with lock:
+        take(lock, path, "study runner")
+        _adopt(path, study)
+        yield StudyFolder(path), lock
+
+
+def _adopt(path: Path, study: Study) -> None:
+    """Write study.json, or refuse another study's; where nothing was trained yet, nothing is lost."""
+    target = path / STUDY
+    if not target.exists() or not any((path / name).is_dir() for name in _TRAINED):
+        write_document(target, study.document)
+        return
+    there = Study(load_document(target, "study"))
+    if there.sha256 != study.sha256:
+        other = differences(there.document, study.document)
+        shown = "; ".join(other[:4]) + ("; …" if len(other) > 4 else "")
+        raise RunDirectoryError(f"the directory holds another study: {shown}", where=str(path), hint="give another --out")
+
+
+def _state(results: StudyResults, cell: Cell) -> CellState:
+    record, path = results.records.get(cell), results.folder.cell(cell)
+    if record is not None and record.done:
+        return CellState(cell=cell, state="done", record=record, told="")
+    if record is not None:
+        return CellState(cell=cell, state="failed", record=record, told=f"{record.phase}: {record.reason}")
+    if not path.is_dir():
+        return CellState(cell=cell, state="to do", record=None, told="")
+    return CellState(cell=cell, state="started", record=None, told=_whereabouts(path))
+
+
+def _whereabouts(path: Path) -> str:
+    """The last thing that a cell without a record has done."""
+    runs = sorted(path.glob("runs/*/journal.jsonl"), key=lambda file: file.stat().st_mtime)
+    if runs:
+        return f"evaluate: {runs[-1].parent.name}"
+    if (path / PROBE).is_file():
+        return "evaluate"
+    if (path / CHECKPOINT / "checkpoint.json").is_file():
+        return "probe"
+    metrics = path / "training" / "metrics.jsonl"
+    with contextlib.suppress(OSError, ValueError, KeyError, IndexError):  # a torn last line says nothing
+        row = json.loads(metrics.read_text(encoding="utf-8").splitlines()[-1])
+        return f"train: stage {row['stage']}, step {row['step']}"
+    return "train"
