@@ -1,0 +1,336 @@
+"""The nano model's pretraining: next-token prediction on drawn pages, and a name for every patch.
+
+Two losses: the cross-entropy of answers, and for each patch the cross-entropy of the words of what is on it, and of the token of
+its place, under the image token's own embedding, before the decoder, read by the tied output embeddings. The second ties what a
+patch looks like, and where it is, to tokens directly: what contrastive pretraining does for the large models whose place this one
+takes. The decoder then only has to find a token by one part of it and to say the other, which answers alone teach late or never.
+
+Matrices train with Muon (Jordan et al., 2024; torch.optim.Muon), the rest with AdamW. Pages derive from (seed, step), so a run
+that was stopped goes on to the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from gf_core._interrupts import uninterrupted
+from gf_core.errors import GrinningFaceError
+from gf_core.training.job import JobDirectory
+from gf_policies.nano.architecture import make_config, make_model
+from gf_policies.nano.drawing import COLOURS
+from gf_policies.nano.pages import GRID, LOCATIONS, Thing, all_texts, draw_page
+from gf_policies.nano.vocabulary import ANSWER, END, IMAGE, make_tokenizer
+
+COMMON = frozenset({"a", "an", "and", "at", "for", "in", "it", "of", "on", "or", "the", "to", "with"})
+"""Words of names that say nothing about a picture."""
+IGNORE = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the model is trained.
+
+    Attributes:
+        seed: of weights and pages.
+        steps: optimiser steps.
+        encoder_steps: how many of them, at the start, train the image encoder alone: a name for every patch, no text. Answers
+            need an encoder that tells pictures apart, and until it does the decoder's work is lost.
+        batch: pages a step.
+        turns: questions a page, at most.
+        matrix_rate: peak learning rate of Muon, scaled so that updates are as large as AdamW's (arXiv 2502.16982).
+        rate: peak learning rate of AdamW.
+        warmup: steps until the peak.
+        patch_weight: weight of the patches' loss.
+        precision: ``"bf16"`` autocast, or ``"float32"``.
+    """
+
+    seed: int = 0
+    steps: int = 4000
+    encoder_steps: int = 1500
+    batch: int = 24
+    turns: int = 6
+    matrix_rate: float = 2e-3
+    rate: float = 1e-3
+    warmup: int = 100
+    patch_weight: float = 0.5
+    precision: str = "bf16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageBatch:
+    """Pages as tensors.
+
+    Attributes:
+        ids: ``(B, S) int64``.
+        labels: ``(B, S) int64``; what token follows, where it belongs to an answer, else -100.
+        mask: ``(B, S) int64``.
+        pixels: ``(B, 3, SIDE, SIDE) float32``.
+        cells, centres: ``(B, GRID²) int64``, see :class:`~gf_policies.nano.pages.Page`.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    mask: Tensor
+    pixels: Tensor
+    cells: Tensor
+    centres: Tensor
+
+
+class Pages(Dataset[PageBatch]):
+    """Batch ``i`` of the pretraining: a function of the seed and ``i``."""
+
+    def __init__(self, things: Sequence[Thing], tokenizer: PreTrainedTokenizerFast, settings: Settings) -> None:
+        self._things, self._tokenizer, self._settings = things, tokenizer, settings
+        self._answer, self._end, self._image = tokenizer.convert_tokens_to_ids([ANSWER, END, IMAGE])
+
+    def __len__(self) -> int:
+        return self._settings.steps
+
+    def __getitem__(self, index: int) -> PageBatch:
+        count, seed = self._settings.batch, self._settings.seed
+        alone = index < self._settings.encoder_steps
+        turns = 0 if alone else self._settings.turns
+        pages = [draw_page(self._things, seed, index * count + k, turns) for k in range(count)]
+        rows = [([], []) if alone else self._row(page.turns) for page in pages]
+        length = max(len(ids) for ids, _ in rows)
+        pad = int(self._tokenizer.pad_token_id)
+        images = np.stack([page.image for page in pages]).astype(np.float32) / 127.5 - 1
+        return PageBatch(
+            ids=torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in rows], dtype=torch.int64),
+            labels=torch.tensor([labels + [IGNORE] * (length - len(labels)) for _, labels in rows], dtype=torch.int64),
+            mask=torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in rows], dtype=torch.int64),
+            pixels=torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
+            cells=torch.from_numpy(np.stack([page.cells for page in pages])),
+            centres=torch.from_numpy(np.stack([page.centres for page in pages])),
+        )
+
+    def _row(self, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
+        """Ids, and at each place the token that is to follow."""
+        ids = [self._image] * (GRID * GRID)
+        asked = [False] * len(ids)
+        for question, answer in turns:
+            before = [*self._ids(question), self._answer]
+            after = [*self._ids(answer), self._end]
+            ids += before + after
+            asked += [False] * len(before) + [True] * len(after)
+        labels = [ids[k + 1] if asked[k + 1] else IGNORE for k in range(len(ids) - 1)] + [IGNORE]
+        return ids, labels
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def words_of_things(things: Sequence[Thing], tokenizer: PreTrainedTokenizerFast, rows: int) -> Tensor:
+    """``(things + colours + 1, V) float32``: for each thing a distribution over tokens: the words of its label, and half as much
+    the others; for blocks their colour and what they are called; the last row, for nothing, is zero."""
+    names: list[tuple[tuple[float, tuple[str, ...]], ...]] = [((1.0, (t.label,)), (0.5, t.names)) for t in things]
+    names += [((1.0, (colour, "block", "cube")),) for colour in COLOURS]
+    found = torch.zeros(len(names) + 1, rows)
+    for row, weighted in zip(found, names, strict=False):
+        for weight, texts in weighted:
+            words = [word for text in texts for word in tokenizer.tokenize(text) if word not in COMMON]
+            for word in words:
+                row[tokenizer.convert_tokens_to_ids(word)] += weight / len(words)
+    return found / found.sum(1, keepdim=True).clamp_min(1e-9)
+
+
+class Learner(nn.Module):
+    """The model with its losses.
+
+    Args:
+        model: the model.
+        words: see :func:`words_of_things`.
+        places: ids of the first token for a cell, and of the first for a place in a cell.
+        patch_weight: weight of the patches' loss.
+    """
+
+    words: Tensor
+
+    def __init__(self, model: LlavaForConditionalGeneration, words: Tensor, places: tuple[int, int], patch_weight: float) -> None:
+        super().__init__()
+        self.model, self._places, self._patch_weight = model, places, patch_weight
+        self.register_buffer("words", words, persistent=False)
+
+    def forward(self, batch: PageBatch) -> dict[str, Tensor]:
+        """``patches``, and ``text`` if the batch holds any; scalars, weighted."""
+        if not batch.ids.shape[1]:
+            return {"patches": self._patches(self._images(batch), batch)}
+        output = self.model.base_model(
+            input_ids=batch.ids,
+            attention_mask=batch.mask,
+            pixel_values=batch.pixels,
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        asked = batch.labels != IGNORE
+        scores = self.model.get_output_embeddings()(output.last_hidden_state[asked]).float()
+        text = nn.functional.cross_entropy(scores, batch.labels[asked])
+        seen = output.hidden_states[0][:, : GRID * GRID]
+        return {"text": text, "patches": self._patch_weight * self._patches(seen, batch)}
+
+    def _images(self, batch: PageBatch) -> Tensor:
+        """``(B, GRID², D)``: image tokens as the decoder gets them."""
+        features = self.model.model.get_image_features(pixel_values=batch.pixels).pooler_output
+        return torch.stack(list(features))
+
+    def _patches(self, seen: Tensor, batch: PageBatch) -> Tensor:
+        """Every patch says where it is, and what is on it, if anything is; the middle of a thing also says where in the patch."""
+        scaled = nn.functional.rms_norm(seen.float(), seen.shape[-1:])
+        scores = self.model.get_output_embeddings()(scaled).float().log_softmax(-1)
+        cells, subs = self._places
+        where = -scores[:, torch.arange(GRID * GRID), cells + torch.arange(GRID * GRID)]
+        what = -(scores * self.words[batch.cells]).sum(-1)  # -1 is the row of zeros
+        there, middle = batch.cells >= 0, batch.centres >= 0
+        fine = -scores.gather(-1, (subs + batch.centres.clamp_min(0))[..., None])[..., 0]
+        of_place = where[there].mean() + 0.2 * where[~there].mean()
+        loss: Tensor = (2 * what[there].mean() + of_place + 0.5 * fine[middle].mean()) / 3
+        return loss
+
+
+def make_optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for embeddings, norms and biases."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, value in model.named_parameters():
+        in_layer = value.ndim == 2 and "embed" not in name and "lm_head" not in name
+        (matrices if in_layer else others).append(value)
+    muon = torch.optim.Muon(matrices, lr=settings.matrix_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    adam = torch.optim.AdamW(others, lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    return [muon, adam]
+
+
+def factor(step: int, settings: Settings) -> float:
+    """Of the learning rates: linear warm-up, then a cosine to a fiftieth."""
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    share = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+"""Is told of steps done, steps in all, and the last losses."""
+
+
+def pretrain(
+    things: Sequence[Thing],
+    identity: Mapping[str, Any],
+    settings: Settings,
+    out: Path,
+    *,
+    workers: int = 1,
+    save_every: int = 100,
+    progress: Progress,
+) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
+    """Train a model from random weights, or go on with what lies in ``out``; the model is in evaluation mode.
+
+    Args:
+        things: what pages show.
+        identity: what else the result depends on, e.g. hashes of decks; a directory of another run is refused.
+        settings: how.
+        out: the run's directory.
+        workers: processes that draw pages; 0 draws them in this one.
+        save_every: steps between saved states.
+        progress: is called after every step.
+
+    Raises:
+        GrinningFaceError: ``out`` holds another run, a loss isn't finite, or a file can't be written.
+        KeyboardInterrupt: after the running step; its state is kept.
+    """
+    job = JobDirectory(out, {**identity, "settings": asdict(settings)})
+    try:
+        tokenizer = make_tokenizer(all_texts(things), LOCATIONS)
+        config = make_config(tokenizer)
+        model = make_model(config, settings.seed)
+        # Twice as fast here: fused attention's backward pass is slow on the CPU for short sequences.
+        model.set_attn_implementation("eager")
+        words = words_of_things(things, tokenizer, config.text_config.vocab_size)
+        cell, sub = tokenizer.convert_tokens_to_ids([LOCATIONS[0], LOCATIONS[GRID * GRID]])
+        learner = Learner(model, words, (cell, sub), settings.patch_weight)
+        optimizers = make_optimizers(model, settings)
+        start = 0
+        if kept := job.state(0):
+            start, parameters, state = kept
+            model.load_state_dict(parameters, strict=False)  # tied weights are saved once
+            for name, optimizer in zip(("muon", "adamw"), optimizers, strict=True):
+                optimizer.load_state_dict(state[name])
+        job.cut_metrics(start)
+        _loop(learner, optimizers, Pages(things, tokenizer, settings), settings, job, start, workers, save_every, progress)
+    finally:
+        job.close()
+    model.set_attn_implementation("sdpa")
+    return model.eval(), tokenizer
+
+
+def _loop(
+    learner: Learner,
+    optimizers: Sequence[torch.optim.Optimizer],
+    pages: Pages,
+    settings: Settings,
+    job: JobDirectory,
+    start: int,
+    workers: int,
+    save_every: int,
+    progress: Progress,
+) -> None:
+    peaks = [float(optimizer.param_groups[0]["lr"]) for optimizer in make_optimizers(learner.model, settings)]
+    batches: Iterator[PageBatch] = iter(
+        DataLoader(
+            pages,
+            batch_size=None,
+            sampler=range(start, settings.steps),
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            multiprocessing_context="fork" if workers else None,
+        )
+    )
+    learner.train()
+    step = saved = start
+    try:
+        while step < settings.steps:
+            with uninterrupted():
+                for optimizer, peak in zip(optimizers, peaks, strict=True):
+                    optimizer.param_groups[0]["lr"] = peak * factor(step, settings)
+                row = _step(learner, optimizers, next(batches), settings, step)
+                step += 1
+                job.log({"step": step, "done": step, **row})
+                progress(step, settings.steps, row)
+                if step % save_every == 0 or step == settings.steps:
+                    _save(job, learner, optimizers, step)
+                    saved = step
+    except KeyboardInterrupt:
+        if step > saved:
+            _save(job, learner, optimizers, step)
+        raise
+
+
+def _step(
+    learner: Learner, optimizers: Sequence[torch.optim.Optimizer], batch: PageBatch, settings: Settings, step: int
+) -> dict[str, float]:
+    began = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
+        losses = learner(batch)
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
+    norm = float(nn.utils.clip_grad_norm_(learner.parameters(), 1.0))
+    row = {name: float(value.detach()) for name, value in losses.items()}
+    if not all(math.isfinite(value) for value in (norm, *row.values())):
+        raise GrinningFaceError(f"losses {row} with a gradient of {norm} at step {step + 1}", hint="lower the learning rates")
+    for optimizer in optimizers:
+        optimizer.step()  # parameters that have no gradient yet stay as they are
+        optimizer.zero_grad(set_to_none=True)
+    return {**row, "norm": norm, "seconds": time.perf_counter() - began}
+
+
+def _save(job: JobDirectory, learner: Learner, optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
+    state = {name: optimizer.state_dict() for name, optimizer in zip(("muon", "adamw"), optimizers, strict=True)}
+    job.save_state(0, step, step, dict(learner.model.named_parameters()), state)
