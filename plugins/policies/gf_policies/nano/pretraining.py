@@ -29,7 +29,7 @@ from gf_core.errors import GrinningFaceError
 from gf_core.training.job import JobDirectory
 from gf_policies.nano.architecture import make_config, make_model
 from gf_policies.nano.drawing import COLOURS
-from gf_policies.nano.pages import GRID, LOCATIONS, Thing, all_texts, draw_page
+from gf_policies.nano.pages import FINE, GRID, LOCATIONS, Thing, all_texts, draw_page
 from gf_policies.nano.vocabulary import ANSWER, END, IMAGE, make_tokenizer
 
 COMMON = frozenset({"a", "an", "and", "at", "for", "in", "it", "of", "on", "or", "the", "to", "with"})
@@ -185,17 +185,20 @@ class Learner(nn.Module):
         return torch.stack(list(features))
 
     def _patches(self, seen: Tensor, batch: PageBatch) -> Tensor:
-        """Every patch says where it is, and what is on it, if anything is; the middle of a thing also says where in the patch."""
+        """Every patch says where it is, and what is on it, if anything is; the middle of a thing also says where in the patch.
+
+        Each of the three has a softmax of its own: they are all true at once, and in one they would compete.
+        """
         scaled = nn.functional.rms_norm(seen.float(), seen.shape[-1:])
-        scores = self.model.get_output_embeddings()(scaled).float().log_softmax(-1)
+        scores = self.model.get_output_embeddings()(scaled).float()
         cells, subs = self._places
-        where = -scores[:, torch.arange(GRID * GRID), cells + torch.arange(GRID * GRID)]
-        what = -(scores * self.words[batch.cells]).sum(-1)  # -1 is the row of zeros
+        words = subs + FINE * FINE  # what stands before are special tokens and places
         there, middle = batch.cells >= 0, batch.centres >= 0
-        fine = -scores.gather(-1, (subs + batch.centres.clamp_min(0))[..., None])[..., 0]
-        of_place = where[there].mean() + 0.2 * where[~there].mean()
-        loss: Tensor = (2 * what[there].mean() + of_place + 0.5 * fine[middle].mean()) / 3
-        return loss
+        own = torch.arange(GRID * GRID).expand(len(seen), -1)
+        where = nn.functional.cross_entropy(scores[..., cells:subs].flatten(0, 1), own.flatten())
+        what = nn.functional.cross_entropy(scores[there][:, words:], self.words[batch.cells[there]][:, words:])
+        fine = nn.functional.cross_entropy(scores[middle][:, subs:words], batch.centres[middle])
+        return what + 0.5 * where + 0.25 * fine
 
 
 def make_optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
