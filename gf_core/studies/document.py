@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from gf_core._problems import Problem, suggest
+from gf_core._shipped import find_shipped
 from gf_core.canonical import content_hash
-from gf_core.errors import GrinningFaceError, SchemaError, did_you_mean
+from gf_core.errors import SchemaError
 from gf_core.schemas import load_json, load_schema, parse_setting, validate, validate_config
 
 Document = dict[str, Any]
@@ -268,27 +269,7 @@ def complete_study(document: Document, *, source: str) -> Study:
 
 def find_study(reference: str) -> Path:
     """The file of a study: a path, or the name of a shipped one. Raises GrinningFaceError: there is none."""
-    path = Path(reference)
-    if path.is_file():
-        return path
-    shipped = shipped_studies()
-    if reference in shipped:
-        return shipped[reference]
-    hint = did_you_mean(reference, shipped) or f"shipped are {', '.join(sorted(shipped)) or 'none'}"
-    raise GrinningFaceError(f"there is no study {reference!r}", hint=f"give a JSON file or a shipped one's name; {hint}")
-
-
-def shipped_studies() -> dict[str, Path]:
-    """Studies of installed packages: name to file. Packages offer folders by the entry-point group ``grinningface.studies``."""
-    from importlib.metadata import entry_points
-    from importlib.resources import files
-
-    found: dict[str, Path] = {}
-    for entry in sorted(entry_points(group=SHIPPED), key=lambda entry: entry.name):
-        package, _, folder = entry.value.partition(":")
-        for path in sorted(Path(str(files(package).joinpath(folder))).glob("*.json")):
-            found.setdefault(path.stem, path)
-    return found
+    return find_shipped(reference, SHIPPED, "study")
 
 
 def _recipe(reference: str) -> Document:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gf_core._json import load_json
+from gf_core._settings import parse_setting
+from gf_core._shipped import find_shipped, shipped
 from gf_core.canonical import content_hash
-from gf_core.errors import GrinningFaceError, SchemaError, did_you_mean
+from gf_core.errors import SchemaError, did_you_mean
 from gf_core.schemas import load_schema, validate, validate_config
 from gf_core.training.mixture import Mixture, Share
 from gf_core.training.model import StageHead
@@ -117,7 +118,7 @@ def load_recipe(reference: str, host: PluginHost, settings: Sequence[str] = ()) 
     if not isinstance(document, dict):
         raise SchemaError("isn't a recipe", where=str(path))
     for pair in settings:
-        _put(document, pair)
+        change(document, *parse_setting(pair))
     return complete(document, host, source=reference)
 
 
@@ -160,44 +161,17 @@ def complete(document: Document, host: PluginHost, *, source: str) -> Recipe:
 
 
 def find_recipe(reference: str) -> Path:
-    """The file of a recipe: a path, or the name of a shipped one."""
-    path = Path(reference)
-    if path.is_file():
-        return path
-    shipped = shipped_recipes()
-    if reference in shipped:
-        return shipped[reference]
-    hint = did_you_mean(reference, shipped) or f"shipped are {', '.join(sorted(shipped)) or 'none'}"
-    raise GrinningFaceError(f"there is no recipe {reference!r}", hint=f"give a JSON file or a shipped one's name; {hint}")
+    """The file of a recipe: a path, or the name of a shipped one. Raises GrinningFaceError: there is none."""
+    return find_shipped(reference, SHIPPED, "recipe")
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Recipes of installed packages: name to file. Packages offer folders by the entry-point group ``grinningface.recipes``."""
-    from importlib.metadata import entry_points
-    from importlib.resources import files
-
-    found: dict[str, Path] = {}
-    for entry in sorted(entry_points(group=SHIPPED), key=lambda entry: entry.name):
-        package, _, folder = entry.value.partition(":")
-        for path in sorted(Path(str(files(package).joinpath(folder))).glob("*.json")):
-            found.setdefault(path.stem, path)
-    return found
+    """Recipes of installed packages: name to file."""
+    return shipped(SHIPPED)
 
 
 def _complete_part(part: Document, schema: Mapping[str, Any] | None, source: str, at: tuple[str, ...]) -> None:
     part["settings"] = validate_config(part.get("settings", {}), schema, source=source, at=(*at, "settings"))
-
-
-def _put(document: Document, pair: str) -> None:
-    """Put ``a.b.c=VALUE`` into a document. VALUE is JSON, or text where it isn't."""
-    key, separator, raw = pair.partition("=")
-    if not separator or not key:
-        raise SchemaError(f"expected KEY=VALUE, found {pair!r}", where="--set", hint="for example --set seed=1")
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        value = raw
-    change(document, key, value)
 
 
 def change(document: Document, key: str, value: object) -> None:

@@ -35,7 +35,7 @@ def test_settings_reach_every_corner(file: Path, host: PluginHost) -> None:
 @pytest.mark.parametrize(
     ("setting", "what"),
     [
-        ("seed", "expected KEY=VALUE"),
+        ("seed", "of the form KEY=VALUE"),
         ("stages.robots.steps=1", "there is no 'robots' in the list; it has robot"),
         ("stages.robot.stepz=1", "stepz"),
         ("seed=-1", "seed"),
