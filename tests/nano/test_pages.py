@@ -43,6 +43,8 @@ def test_every_thing_has_both_artworks_and_more_than_one_name(things: tuple[Thin
     fox = next(thing for thing in things if thing.label == "fox")
     assert "vixen" in fox.names
     assert "fox" not in fox.names
+    names = [name for thing in things for name in (thing.label, *thing.names)]
+    assert len(names) == len(set(names))  # no name means two things
     assert np.abs(np.asarray(fox.faces[0][0], int) - np.asarray(fox.faces[1][0], int)).mean() > 5
 
 
@@ -64,7 +66,9 @@ def test_answers_agree_with_the_cells(things: tuple[Thing, ...], pages: list[Pag
                 continue
             point = point_of(answer)
             assert point is not None
-            cell, _ = spot(*point)
+            cell, within = spot(*point)
+            if page.centres[cell] != within:
+                continue  # two middles in one cell
             said = f" {question.strip('?.')} "
             meant = {number for name, number in numbers.items() if f" {name} " in said or said.endswith(f" {name} ")}
             assert page.cells[cell] in meant, (question, answer)
@@ -80,7 +84,10 @@ def test_names_at_places_are_those_of_what_lies_there(things: tuple[Thing, ...],
                 continue
             point = point_of(question[question.index("<loc") :].strip("?"))
             assert point is not None
-            assert things[int(page.cells[spot(*point)[0]])].label == answer
+            cell, within = spot(*point)
+            if page.centres[cell] != within:
+                continue  # two middles in one cell
+            assert things[int(page.cells[cell])].label == answer
             checked += 1
     assert checked > 30
 

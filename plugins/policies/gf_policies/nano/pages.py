@@ -8,6 +8,7 @@ where pictures tend to be instead of looking.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gf_core.canonical import derive_seed
-from gf_core.contracts import Deck
+from gf_core.contracts import Deck, DeckItem
 from gf_core.errors import GrinningFaceError
 from gf_policies.nano.drawing import COLOURS, SIDE, Canvas, Pixels, Placed
 
@@ -92,20 +93,26 @@ def things_of(decks: Sequence[Deck]) -> tuple[Thing, ...]:
         if other.items.keys() != first.items.keys():
             raise GrinningFaceError(f"decks {first.id!r} and {other.id!r} don't show the same items", where="decks")
     found = []
+    called = {key: _names([deck.items[key] for deck in decks]) for key in first.items}
+    owners = Counter(name for names in called.values() for name in names)
+    labels = {item.label for item in first.items.values()}
     for key, item in first.items.items():
         entries = [deck.items[key] for deck in decks]
-        names = [entry.names[kind] for entry in entries for kind in NAMES if kind in entry.names]
-        faces = tuple(_sizes(Image.fromarray(deck.image(key))) for deck in decks)
         found.append(
             Thing(
                 item=key,
                 label=item.label,
-                names=tuple(dict.fromkeys(name for name in names if name != item.label)),
+                # A published label is sometimes another emoji's CLDR name: then it means the one that it labels.
+                names=tuple(name for name in called[key] if name not in labels and owners[name] == 1),
                 kinds=tuple(dict.fromkeys(tag for entry in entries for tag in entry.tags if tag != "hard")),
-                faces=faces,
+                faces=tuple(_sizes(Image.fromarray(deck.image(key))) for deck in decks),
             )
         )
     return tuple(found)
+
+
+def _names(entries: Sequence[DeckItem]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry.names[kind] for entry in entries for kind in NAMES if kind in entry.names))
 
 
 def _sizes(face: Image.Image) -> tuple[Image.Image, ...]:
@@ -133,7 +140,7 @@ def draw_page(things: Sequence[Thing], seed: int, index: int, turns: int) -> Pag
     """Page ``index`` with up to ``turns`` questions."""
     rng = np.random.default_rng(derive_seed("nano page", seed, index))
     canvas = Canvas(rng)
-    in_a_row = rng.random() < 0.4
+    in_a_row = rng.random() < 0.3
     spots = _row(rng) if in_a_row else _scattered(rng)
     chosen = rng.choice(len(things), len(spots), replace=False)
     placed = []
@@ -149,20 +156,25 @@ def draw_page(things: Sequence[Thing], seed: int, index: int, turns: int) -> Pag
     if rng.random() < 0.5:
         canvas.clutter()
     image, owners, seen = canvas.finish()
-    placed = [Placed(p.number, p.colour, p.x, p.y, p.size, share) for p, share in zip(placed, seen, strict=True)]
+    # What something else covers in the middle isn't asked about: there, the other one is what is seen.
+    shares = [
+        share if owners[min(int(p.y), SIDE - 1), min(int(p.x), SIDE - 1)] == place else 0.0
+        for place, (p, share) in enumerate(zip(placed, seen, strict=True))
+    ]
+    placed = [Placed(p.number, p.colour, p.x, p.y, p.size, share) for p, share in zip(placed, shares, strict=True)]
     asked = _ask(rng, things, placed, turns, ordered=in_a_row)
     cells, centres = _cells(owners, placed, len(things))
     return Page(image=image, turns=asked, cells=cells, centres=centres)
 
 
 def _scattered(rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Places and sizes, uniform over the page, none much over another."""
+    """Places and sizes, uniform over the page, none much over another. Many: a page costs the encoder the same with three."""
     found: list[tuple[float, float, float]] = []
-    for _ in range(rng.integers(3, 11)):
+    for _ in range(rng.integers(10, 16)):
         for _ in range(12):
-            size = float(rng.uniform(16, 44))
+            size = float(rng.uniform(16, 36))
             x, y = rng.uniform(size * 0.4, SIDE - size * 0.4, 2)
-            if all(np.hypot(x - a, y - b) > 0.55 * (size + other) for a, b, other in found):
+            if all(np.hypot(x - a, y - b) > 0.52 * (size + other) for a, b, other in found):
                 found.append((float(x), float(y), size))
                 break
     return found

@@ -56,12 +56,12 @@ class Settings:
     """
 
     seed: int = 0
-    steps: int = 4000
-    encoder_steps: int = 1500
+    steps: int = 6000
+    encoder_steps: int = 3500
     batch: int = 24
     turns: int = 6
-    matrix_rate: float = 2e-3
-    rate: float = 1e-3
+    matrix_rate: float = 1e-2
+    rate: float = 3e-3
     warmup: int = 100
     patch_weight: float = 0.5
     precision: str = "bf16"
