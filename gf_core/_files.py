@@ -87,3 +87,30 @@ def take(lock: BinaryIO, path: Path, who: str) -> None:
     except BlockingIOError as error:
         hint = "wait for it, or give another --out"
         raise RunDirectoryError(f"another {who} is at work in it", where=str(path), hint=hint) from error
+
+
+@contextmanager
+def occupied(path: Path, *, identity: str, lock: str, what: str, who: str) -> Iterator[BinaryIO]:
+    """Make a directory that one process at a time works in, or take up one that was begun; yields its lock file, held.
+
+    Args:
+        path: the directory.
+        identity: the file in it that says what it is; a directory with other files and without this one is refused.
+        lock: name of the lock file.
+        what: what such a directory holds, for the error.
+        who: who works in it (``"recorder"``), for the error.
+
+    Raises:
+        RunDirectoryError: another process holds it, it holds something else, or it can't be written.
+    """
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        names = sorted(entry.name for entry in path.iterdir())
+        strangers = [name for name in names if name not in {lock, f".{identity}.tmp"}]
+        if strangers and identity not in names:
+            found = f"the directory holds {strangers[0]!r} but no {what}"
+            raise RunDirectoryError(found, where=str(path), hint="give an empty or a new one with --out")
+        file = (path / lock).open("ab")
+    with file:
+        take(file, path, who)
+        yield file

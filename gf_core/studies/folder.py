@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from gf_core._files import explained, take, write_whole
+from gf_core._files import occupied, write_whole
 from gf_core.errors import RunDirectoryError
 from gf_core.runs import differences
 from gf_core.schemas import load_document
@@ -202,16 +202,7 @@ def open_study(path: Path, study: Study) -> Iterator[tuple[StudyFolder, BinaryIO
     Raises:
         RunDirectoryError: another process holds it, it holds another study or something else, or it can't be written.
     """
-    with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
-        names = sorted(entry.name for entry in path.iterdir())
-        strangers = [name for name in names if name not in {LOCK, f".{STUDY}.tmp"}]
-        if strangers and STUDY not in names:
-            what = f"the directory holds {strangers[0]!r} but no {STUDY}"
-            raise RunDirectoryError(what, where=str(path), hint="give an empty or a new one with --out")
-        lock = (path / LOCK).open("ab")
-    with lock:
-        take(lock, path, "study runner")
+    with occupied(path, identity=STUDY, lock=LOCK, what=STUDY, who="study runner") as lock:
         _adopt(path, study)
         yield StudyFolder(path), lock
 

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-from gf_core._files import explained, take, write_whole
+from gf_core._files import occupied, write_whole
 from gf_core.canonical import canonical_json
 from gf_core.errors import RunDirectoryError
 from gf_core.runs import differences
@@ -89,16 +89,7 @@ def open_folder(path: Path, cameras: Cameras) -> Iterator[Folder]:
         "format": cameras.format,
         "versions": {name: metadata.version(name) for name in _WRITTEN_WITH},
     }
-    with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
-        names = sorted(entry.name for entry in path.iterdir())
-        strangers = [name for name in names if name not in {LOCK, f".{IDENTITY}.tmp"}]
-        if strangers and IDENTITY not in names:
-            what = f"the directory holds {strangers[0]!r} but no recording"
-            raise RunDirectoryError(what, where=str(path), hint="give an empty or a new one with --out")
-        lock = (path / LOCK).open("ab")
-    with lock:
-        take(lock, path, "recorder")
+    with occupied(path, identity=IDENTITY, lock=LOCK, what="recording", who="recorder"):
         yield Folder(path, identity)
 
 
