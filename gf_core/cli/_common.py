@@ -39,6 +39,24 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
+def page_options(command: Command) -> Command:
+    """Add ``--html`` as ``page``, ``--no-gallery`` and ``--suite`` as ``file``: of commands that report as a page too."""
+    page = click.option(
+        "--html",
+        "page",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write one page that needs nothing else.",
+    )
+    gallery = click.option(
+        "--no-gallery", is_flag=True, help="With --html: without single episodes, whose pictures take most of the time."
+    )
+    suite = click.option(
+        "--suite", "file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite that was run."
+    )
+    return page(gallery(suite(command)))
+
+
 def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """Callback of options that click's ranges would let ``nan`` and ``inf`` through."""
     if value is not None and not math.isfinite(value):

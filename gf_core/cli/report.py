@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gf_core.cli._common import make_host, plugin_option, print_json
+from gf_core.cli._common import make_host, page_options, plugin_option, print_json
 
 if TYPE_CHECKING:
     from gf_core.evaluation.suites import Suite
@@ -28,15 +28,7 @@ WIDTH = 100
 @click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV: a row per run, split and rate.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table per suite.")
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write one page that needs nothing else.",
-)
-@click.option("--no-gallery", is_flag=True, help="With --html: without single episodes, whose pictures take most of the time.")
-@click.option("--suite", "file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite that was run.")
+@page_options
 @click.option(
     "--probe",
     "probes",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option, print_json
+from gf_core.cli._common import json_option, make_host, page_options, plugin_option, print_json
 from gf_core.cli.report import WIDTH, suite_loader, watching
 
 if TYPE_CHECKING:
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("report", short_help="Show what a study came to, finished or not.")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write one page that needs nothing else.",
-)
-@click.option("--no-gallery", is_flag=True, help="With --html: without single episodes, whose pictures take most of the time.")
-@click.option("--suite", "file", type=click.Path(path_type=Path), metavar="FILE", help="The file of a local/ suite that was run.")
+@page_options
 @plugin_option
 @json_option
 def command(

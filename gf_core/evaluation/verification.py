@@ -130,13 +130,12 @@ def verify_run(
     finally:
         progress.finished(complete)
     differences = tuple(driver.differences[number] for number in sorted(driver.differences))
-    faults = sum(row["ending"] == ENV_ERROR for row in run.records)
     return Verification(
         by=chosen,
         why=why,
         episodes=len(run.records),
         compared=driver.compared,
-        not_compared=faults,
+        not_compared=sum(row["ending"] == ENV_ERROR for row in run.records),
         steps=driver.steps,
         differences=differences[:1] if first_only else differences,
     )

@@ -80,7 +80,9 @@ def test_documents_fit_their_schemas(play, write_suite):
     path = play(write_suite([{}, {"instruction": "nan"}])).run.path
     validate(json.loads((path / "run.json").read_bytes()), "run", source="run.json")
     for kind, name in (("journal", "journal.jsonl"), ("episode_record", "episodes.jsonl")):
-        for number, line in enumerate((path / name).read_text().splitlines()):
+        lines = (path / name).read_text().splitlines()
+        assert len(lines) >= 2
+        for number, line in enumerate(lines):
             validate(json.loads(line), kind, source=f"{name}:{number}", major=1)
 
 
