@@ -177,6 +177,19 @@ def test_what_was_saved_is_the_same_model_once_its_weights_are_loaded(load: Load
     assert again.end_id == backbone.end_id
 
 
+def test_a_package_brings_a_model(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(folder("llava"), tmp_path / "brings" / "weights" / "small")
+    (tmp_path / "brings" / "__init__.py").write_text("raise RuntimeError('a model was asked for, not code')")
+    monkeypatch.syspath_prepend(tmp_path)
+    backbone = make(completed(model="package:brings/weights/small"))
+    assert backbone.fingerprint == make(completed(model=str(folder("llava")))).fingerprint
+    with pytest.raises(GrinningFaceError, match="package 'brings' has no folder 'weights/large'"):
+        make(completed(model="package:brings/weights/large"))
+    for name in ("package:nowhere/weights", "package:", "package:brings.deeper.still/weights", "package:json.tool/weights"):
+        with pytest.raises(GrinningFaceError, match="there is no package"):
+            make(completed(model=name))
+
+
 def test_the_spec_loads_it(folder: Folder) -> None:
     registry = load_plugins().backbones
     backbone = registry.load("gf/hf-vlm-v1")(completed(model=str(folder("llava"))))

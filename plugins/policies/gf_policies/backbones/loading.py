@@ -30,6 +30,8 @@ from transformers.utils.logging import disable_progress_bar
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 from gf_policies.backbones.families import Family
 
+PACKAGE = "package:"
+"""Begins the name of a model that an installed package brings."""
 SHOWN = 5
 """Names of weights that an error lists; the rest is counted."""
 
@@ -44,13 +46,13 @@ class Origin:
 
     @staticmethod
     def of(config: Mapping[str, Any]) -> Origin:
-        """From the backbone's settings.
+        """From the backbone's settings. ``package:NAME/FOLDER`` is a folder inside an installed package.
 
         Raises:
             GrinningFaceError: ``model`` looks like a folder, and there is none.
         """
         name = str(config["model"])
-        folder = Path(name).expanduser()
+        folder = _in_package(name) if name.startswith(PACKAGE) else Path(name).expanduser()
         if folder.is_dir():
             name = str(folder)
         elif name.startswith((".", "~", os.sep)) or name.count("/") > 1:
@@ -60,6 +62,23 @@ class Origin:
     def arguments(self) -> dict[str, Any]:
         """For every ``from_pretrained``."""
         return {"revision": self.revision, "local_files_only": self.local_files_only}
+
+
+def _in_package(name: str) -> Path:
+    package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    # Only packages at the top: to find one inside another would import that one.
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise GrinningFaceError(
+            f"there is no package {package!r}",
+            where="backbone.model",
+            hint=f"write {PACKAGE}NAME/FOLDER, and install the package",
+        )
+    folders = [Path(root) / inside for root in found.submodule_search_locations]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise GrinningFaceError(f"package {package!r} has no folder {inside!r}", where="backbone.model")
 
 
 def load_config(origin: Origin) -> PreTrainedConfig:

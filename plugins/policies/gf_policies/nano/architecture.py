@@ -12,7 +12,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     PreTrainedTokenizerFast,
-    SiglipVisionConfig,
+    SwinConfig,
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils.logging import disable_progress_bar
@@ -33,15 +33,21 @@ TEMPLATE = (
 
 
 def make_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
-    """The configuration: a SigLIP encoder (arXiv 2303.15343) of six layers and a Llama decoder of four, 192 wide."""
-    vision = SiglipVisionConfig(
-        hidden_size=WIDTH,
-        intermediate_size=576,
-        num_hidden_layers=6,
-        num_attention_heads=3,
+    """A Swin encoder (arXiv 2103.14030) of seven layers, the last 192 wide, and a Llama decoder of four, as wide.
+
+    Swin, because an emoji is one or two patches of 16 px wide: a plain encoder has to learn each picture at every place in its
+    patches, and one that begins with patches of 4 px, as Swin does, learned three times as fast.
+    """
+    vision = SwinConfig(
         image_size=SIDE,
-        patch_size=CELL,
-        vision_use_head=False,
+        patch_size=CELL // 4,
+        embed_dim=WIDTH // 4,
+        depths=[1, 2, 4],
+        num_heads=[2, 3, 6],
+        window_size=5,
+        mlp_ratio=3.0,
+        drop_path_rate=0.0,
+        use_absolute_embeddings=True,
     )
     rows = len(tokenizer) + SPARE
     text = LlamaConfig(

@@ -46,7 +46,7 @@ def command() -> None:
 @click.option("--encoder-steps", type=click.IntRange(min=0), metavar="N", help="How many of them train the image encoder alone.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Pages a step.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and pages.")
-@click.option("--precision", type=click.Choice(["bf16", "float32"]), default="bf16", show_default=True)
+@click.option("--precision", type=click.Choice(["bf16", "float32"]), default="float32", show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that draw pages.")
 @click.option("--save-every", type=click.IntRange(min=1), default=100, show_default=True, metavar="STEPS", help="Between states.")
 @click.option("--test-pages", type=click.IntRange(min=1), default=500, show_default=True, metavar="N", help="To measure it on.")

@@ -138,15 +138,14 @@ class Canvas:
 
     def _own(self, points: Points) -> None:
         ImageDraw.Draw(self._owners).polygon(_flat(points), fill=len(self._areas) + 1)
-        x, y = points[:, 0], points[:, 1]
-        self._areas.append(float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2))
+        self._areas.append(_area(points))
 
     def _paste(self, face: Image.Image, corners: Points) -> None:
         corners = corners * FINER
         low = np.floor(corners.min(0)).astype(int)
         width, height = (np.ceil(corners.max(0)).astype(int) - low).tolist()
         coefficients = _perspective(corners - low, face.width)
-        drawn = face.transform((width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+        drawn = face.transform((width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
         self._image.paste(drawn, tuple(low.tolist()), drawn)
 
 
@@ -181,8 +180,9 @@ def _corners(rng: np.random.Generator, size: float) -> Points:
 
 
 def _area(points: Points) -> float:
-    x, y = points[:, 0], points[:, 1]
-    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+    """Of a quadrilateral: half the cross product of its diagonals."""
+    (a, b), (c, d) = (points[2] - points[0]).tolist(), (points[3] - points[1]).tolist()
+    return float(abs(a * d - b * c) / 2)
 
 
 def _rotated(points: Points, angle: float) -> Points:

@@ -305,6 +305,7 @@ WHICH_LEADS = (
     "which picture is the {}",
     "which one is {}",
     "from the left, which is the {}",
+    "counted from the left, which card shows the {}",
     "where is the {}",
 )
 
