@@ -18,7 +18,7 @@ from gf_policies.heads.flow import FlowHead
 
 from .tiny import ACTION, HORIZON, act, make_head, make_samples, make_vla, noise
 
-REGRESSION = [("gf/regression-v1", {"width": 32, "readout": readout}) for readout in ("query", "mean", "last")]
+REGRESSION = [("gf/regression-v1", {"width": 32, "readout": readout}) for readout in ("query", "mean", "last", "attention")]
 FLOW: tuple[str, dict[str, Any]] = (
     "gf/flow-v1",
     {"width": 32, "depth": 3, "attention_heads": 2, "layers": [0, 2, -1], "euler_steps": 3},
@@ -240,6 +240,8 @@ def test_a_layer_that_is_named_is_the_one_that_is_read() -> None:
     ("id", "settings", "message"),
     [
         ("gf/regression-v1", {"layer": 4}, "no hidden state 4"),
+        ("gf/regression-v1", {"readout": "attention", "width": 30}, "width 30, 8 attention heads"),
+        ("gf/regression-v1", {"readout": "attention", "blocks": 0}, "0 blocks"),
         ("gf/flow-v1", {"layers": [-5]}, "no hidden state -5"),
         ("gf/flow-v1", {"width": 36, "attention_heads": 8}, "width 36"),
         ("gf/flow-v1", {"depth": 1, "layers": [1, 2]}, "1 blocks can't read 2 hidden states"),

@@ -3,6 +3,9 @@
 There, each step and element has a placeholder token of its own, attended to in both directions; here each step has one
 query token in the backbone's own order of attention, so that it works on every family. The hidden states go through the
 same kind of residual network.
+
+With the readout ``attention``, queries are the head's own instead: a transformer decoder over the steps attends to the prefix,
+as in ACT (arXiv 2304.13705). What a frozen backbone knows can then be found, whichever of its tokens holds it.
 """
 
 from __future__ import annotations
@@ -22,41 +25,59 @@ if TYPE_CHECKING:
 
 
 def make(config: Mapping[str, Any], shape: HeadShape) -> RegressionHead:
-    """The head for settings as in its spec."""
+    """The head for settings as in its spec.
+
+    Raises:
+        GrinningFaceError: a hidden state that the backbone doesn't have, or a decoder that can't be.
+    """
+    if config["readout"] == "attention" and (config["width"] % config["attention_heads"] or not config["blocks"]):
+        raise GrinningFaceError(
+            f"no decoder has width {config['width']}, {config['attention_heads']} attention heads and {config['blocks']} blocks",
+            where="gf/regression-v1",
+            hint="the heads must divide the width, and there must be a block",
+        )
     return RegressionHead(
         shape,
         readout=config["readout"],
         layer=checked_layer(config["layer"], shape.layers, where="gf/regression-v1: layer"),
         width=config["width"],
         blocks=config["blocks"],
+        attention_heads=config["attention_heads"],
         loss=config["loss"],
     )
 
 
 class RegressionHead(ActionHead):
-    """Hidden states of T query tokens, or one state for the whole chunk, through a residual network to ``(B, T, A)``.
+    """T query tokens, T steps that attend to the prefix, or one state for the whole chunk, to ``(B, T, A)``.
 
     Args:
         shape: sizes.
-        readout: ``"query"``, ``"mean"`` or ``"last"``.
+        readout: ``"query"``, ``"mean"``, ``"last"`` or ``"attention"``.
         layer: index of the hidden state that is read.
-        width, blocks: of the residual network.
+        width, blocks: of the residual network, or of the decoder.
+        attention_heads: of the decoder.
         loss: ``"l1"`` or ``"l2"``.
     """
 
-    def __init__(self, shape: HeadShape, *, readout: str, layer: int, width: int, blocks: int, loss: str) -> None:
+    def __init__(
+        self, shape: HeadShape, *, readout: str, layer: int, width: int, blocks: int, attention_heads: int, loss: str
+    ) -> None:
         super().__init__()
         self.horizon, self.action = shape.horizon, shape.action
         self.readout, self.layer, self.norm = readout, layer, loss
         self.queries = shape.horizon if readout == "query" else 0
-        outputs = shape.action if readout == "query" else shape.horizon * shape.action
-        self.network = nn.Sequential(
-            nn.LayerNorm(shape.dim),
-            nn.Linear(shape.dim, width),
-            nn.ReLU(),
-            *(Residual(width) for _ in range(blocks)),
-            nn.LayerNorm(width),
-        )
+        outputs = shape.action if readout in ("query", "attention") else shape.horizon * shape.action
+        self.network: nn.Module
+        if readout == "attention":
+            self.network = Decoder(shape, width=width, blocks=blocks, heads=attention_heads)
+        else:
+            self.network = nn.Sequential(
+                nn.LayerNorm(shape.dim),
+                nn.Linear(shape.dim, width),
+                nn.ReLU(),
+                *(Residual(width) for _ in range(blocks)),
+                nn.LayerNorm(width),
+            )
         self.leave = nn.Linear(width, outputs)
 
     def loss(self, vla: VLA, context: Context, batch: Batch) -> dict[str, Tensor]:
@@ -70,7 +91,11 @@ class RegressionHead(ActionHead):
 
     def predict(self, context: Context) -> Tensor:
         """``(B, T, A) float32``, normalised."""
-        read = self.network(self._read(context))
+        dtype = self.leave.weight.dtype
+        if self.readout == "attention":
+            read = self.network(*prefix_states(context, self.layer, dtype))
+        else:
+            read = self.network(self._read(context))
         left: Tensor = self.leave(read)
         return left.float().reshape(len(read), self.horizon, self.action)
 
@@ -93,6 +118,33 @@ class RegressionHead(ActionHead):
             return hidden[torch.arange(len(hidden), device=hidden.device), last]
         mask = context.mask(Segment.QUERY)
         return hidden[mask].view(len(hidden), -1, hidden.shape[-1])[:, : self.horizon]
+
+
+class Decoder(nn.Module):
+    """T learned queries that attend to each other and to the prefix.
+
+    Args:
+        shape: sizes.
+        width, blocks, heads: of the transformer.
+    """
+
+    def __init__(self, shape: HeadShape, *, width: int, blocks: int, heads: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(shape.horizon, width) * 0.02)
+        self.enter = nn.Sequential(nn.LayerNorm(shape.dim), nn.Linear(shape.dim, width))
+        self.blocks = nn.ModuleList(
+            nn.TransformerDecoderLayer(width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+            for _ in range(blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """``(B, N, D)`` and where they may be read ``(B, N) bool`` to ``(B, T, width)``."""
+        memory, hidden = self.enter(states), self.queries.expand(len(states), -1, -1)
+        for block in self.blocks:
+            hidden = block(hidden, memory, memory_key_padding_mask=~mask)
+        normed: Tensor = self.norm(hidden)
+        return normed
 
 
 class Residual(nn.Module):

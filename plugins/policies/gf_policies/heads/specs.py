@@ -9,22 +9,25 @@ _EXTRA = "grinningface[train]"
 
 REGRESSION = HeadSpec(
     id="gf/regression-v1",
-    summary="regresses the whole chunk at once from query tokens or the prefix (OpenVLA-OFT)",
+    summary="regresses the whole chunk at once from query tokens or the prefix (OpenVLA-OFT, ACT)",
     entry_point="gf_policies.heads.regression:make",
     citation="arXiv:2502.19645",
     extra=_EXTRA,
     config_schema=settings(
         readout=choice(
-            "what is read: one query token per step of the chunk, the mean over the prefix, or the prefix's last token",
+            "what is read: one query token per step of the chunk, the mean over the prefix, the prefix's last token, or all "
+            "of the prefix by attention (ACT, arXiv 2304.13705)",
             "query",
             "mean",
             "last",
+            "attention",
         ),
         layer=integer(
             -1, "hidden state that is read: 0 for the embeddings, then one per layer; negative counts from the last", low=None
         ),
-        width=integer(1024, "width of the residual blocks"),
-        blocks=integer(2, "number of residual blocks", low=0),
+        width=integer(1024, "width of the residual blocks, or of the attending ones"),
+        blocks=integer(2, "number of these blocks", low=0),
+        attention_heads=integer(8, "attention heads of the attending blocks; must divide the width"),
         loss=choice("absolute or squared error", "l1", "l2"),
     ),
 )
