@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gf_core._shipped import known_folder
 from gf_core.canonical import JSON, canonical_json
 from gf_core.runs import read_run
 from gf_core.schemas import load_document
@@ -34,8 +35,8 @@ def known_fields(runs: Sequence[Path]) -> dict[str, JSON]:
 
 def _checkpoint(run: Path) -> Path | None:
     setting = read_run(run).identity["policy"]["config"].get("checkpoint")
-    path = Path(setting) / CHECKPOINT if isinstance(setting, str) else None
-    return path if path is not None and path.is_file() else None
+    folder = known_folder(setting) if isinstance(setting, str) else None
+    return folder / CHECKPOINT if folder is not None and (folder / CHECKPOINT).is_file() else None
 
 
 def _of(document: Mapping[str, Any], decks: set[str]) -> dict[str, JSON]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gf_core._json import load_json
+from gf_core._shipped import known_folder
 from gf_core.canonical import JSON, content_hash
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.reporting.model import Evidence
@@ -110,7 +111,7 @@ def attach_probes(evidence: Sequence[Evidence], files: Sequence[Path]) -> list[E
 def _checkpoint(one: Evidence) -> Path | None:
     """The checkpoint that a run's policy was made from; ``None`` for other policies."""
     place = one.run.identity["policy"]["config"].get("checkpoint")
-    return Path(place) if isinstance(place, str) else None
+    return known_folder(place) if isinstance(place, str) else None
 
 
 def _belongs(probe: Mapping[str, Any], one: Evidence) -> bool:

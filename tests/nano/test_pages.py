@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ from gf_core.plugins import load_plugins
 from gf_policies.nano.command import DECKS
 from gf_policies.nano.drawing import SIDE
 from gf_policies.nano.measuring import is_right, kind_of, point_of
-from gf_policies.nano.pages import CELL, GRID, LOCATIONS, Page, Thing, all_texts, draw_page, location, spot, things_of
+from gf_policies.nano.pages import Page, draw_page
+from gf_policies.nano.places import CELL, GRID, LOCATIONS, location, spot
+from gf_policies.nano.questions import EVERYTHING, all_texts
+from gf_policies.nano.things import Thing, things_of
 from gf_policies.nano.vocabulary import UNKNOWN, make_tokenizer
 
 
@@ -92,12 +96,37 @@ def test_names_at_places_are_those_of_what_lies_there(things: tuple[Thing, ...],
     assert checked > 30
 
 
+def test_names_and_everything_said_about_a_page_look_at_the_cells_that_show_them(
+    things: tuple[Thing, ...], pages: list[Page]
+) -> None:
+    numbers = {name: number for number, thing in enumerate(things) for name in (thing.label, *thing.names)}
+    checked = {"everything": 0, "where": 0, "which": 0, "yes-no": 0, "block": 0}
+    for page in pages:
+        for turn, looks in zip(page.turns, page.looks, strict=True):
+            for text, found in zip(turn, looks, strict=True):
+                assert not set(text) & set("\x02\x03\x1f")
+                for start, end, cell in found:
+                    name = text[start:end]
+                    if page.centres[cell] >= 0 and name in numbers and page.cells[cell] < len(things):
+                        checked[kind_of(*turn)] += int(page.cells[cell]) == numbers[name]
+                    elif name not in numbers:
+                        assert name.split()[-1] in ("block", "cube"), name
+                        checked["block"] += 1
+        said = {turn[0]: turn[1] for turn in page.turns}
+        for question, pattern in EVERYTHING.items():
+            if question in said:
+                places = re.findall("<loc[0-9]+> <sub[0-9]+>", said[question])
+                assert len(places) == len(set(places)) == said[question].count("<loc")
+                assert said[question].startswith("<loc") == pattern.startswith("{place}")
+    assert all(count > 10 for count in checked.values()), checked
+
+
 def test_every_kind_of_question_occurs_with_more_than_one_answer(pages: list[Page]) -> None:
     answers: dict[str, set[str]] = {}
     for page in pages:
         for question, answer in page.turns:
             answers.setdefault(kind_of(question, answer), set()).add(answer)
-    assert answers.keys() == {"where", "block", "name", "which", "yes-no"}
+    assert answers.keys() == {"everything", "where", "block", "name", "which", "yes-no"}
     assert answers["which"] >= {"left", "middle", "right", "first", "second"}
     assert answers["yes-no"] == {"yes", "no"}
 
@@ -159,7 +188,8 @@ def test_no_simulator_has_a_part_in_pages() -> None:
 import sys
 from gf_core.evaluation.environment import load_deck
 from gf_core.plugins import load_plugins
-from gf_policies.nano.pages import draw_page, things_of
+from gf_policies.nano.pages import draw_page
+from gf_policies.nano.things import things_of
 host = load_plugins()
 draw_page(things_of([load_deck("gf/emoji-noto@1", host)]), 0, 0, 8)
 print([name for name in sys.modules if name.partition(".")[0] in ("mujoco", "OpenGL", "glfw") or "tabletop.physics" in name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from gf_core.training.contracts import Layout
 from gf_core.training.samples import Frame, Sample
 from gf_policies.nano.architecture import write_model
 from gf_policies.nano.making import local_settings
-from gf_policies.nano.pages import Thing, draw_page, things_of
+from gf_policies.nano.pages import draw_page
 from gf_policies.nano.pretraining import Settings, factor, pretrain
+from gf_policies.nano.things import Thing, things_of
 
 TINY = Settings(steps=4, encoder_steps=2, batch=2, turns=3, warmup=2)
 
@@ -98,11 +100,12 @@ def test_the_folder_is_a_model_like_any_other(things: tuple[Thing, ...], tmp_pat
     backbone = make(local_settings(tmp_path / "model"))
     page = draw_page(things, 5, 0, 3)
     question, answer = page.turns[0]
+    alone = replace(page, turns=page.turns[:1], looks=page.looks[:1])
     frame = Frame(camera="page", offset=0, image=page.image)
     batch = backbone.prepare([Sample(frames=(frame,), prompt=question, answer=answer, domain="web")], Layout())
     from gf_policies.nano.pretraining import Pages
 
-    ids, _ = Pages(things, tokenizer, TINY)._row([(question, answer)])
+    ids, _, _ = Pages(things, tokenizer, TINY)._row(alone)
     assert batch.input_ids[0].tolist() == ids
     shown = torch.from_numpy(page.image.transpose(2, 0, 1) / 127.5 - 1)
     assert (batch.inputs["pixel_values"][0] - shown).abs().max() < 1e-5

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gf_core._shipped import folder_of
 from gf_core.contracts import ActionChunk, Observation, PolicyContext, Slots
 from gf_core.errors import MismatchError
 from gf_core.specs import Observes, PolicyInterface
@@ -25,7 +25,7 @@ def interface(config: Mapping[str, Any]) -> PolicyInterface:
     from gf_core.training.checkpoint import read_checkpoint
     from gf_core.training.conventions import conventions_from_json
 
-    document = read_checkpoint(Path(config["checkpoint"]))
+    document = read_checkpoint(folder_of(config["checkpoint"], where="checkpoint"))
     conventions, policy = conventions_from_json(document["conventions"]), document["links"][-1]["recipe"]["policy"]
     sizes = {tuple(policy["size"])} if policy["size"] else {conventions.cameras[camera] for camera in policy["cameras"]}
     if len(sizes) > 1:
@@ -63,7 +63,8 @@ def make_vla(config: Mapping[str, Any], context: PolicyContext) -> VLAPolicy:
 
     if config["threads"]:
         torch.set_num_threads(config["threads"])
-    loaded = load_checkpoint(Path(config["checkpoint"]), load_plugins(context.plugin_files), backbone_settings=config["backbone"])
+    folder = folder_of(config["checkpoint"], where="checkpoint")
+    loaded = load_checkpoint(folder, load_plugins(context.plugin_files), backbone_settings=config["backbone"])
     check_proprio(loaded, context, config["checkpoint"])
     return VLAPolicy(loaded, pick_device(config["device"]), config["batch_size"], half=config["precision"] == "bf16")
 

@@ -10,7 +10,11 @@ SETTINGS: Mapping[str, Any] = {
     "additionalProperties": False,
     "required": ["checkpoint"],
     "properties": {
-        "checkpoint": {"type": "string", "minLength": 1, "description": "directory that `gf train` wrote"},
+        "checkpoint": {
+            "type": "string",
+            "minLength": 1,
+            "description": "directory that `gf train` wrote; package:NAME/FOLDER is one inside an installed package",
+        },
         "backbone": {
             "type": "object",
             "default": {},

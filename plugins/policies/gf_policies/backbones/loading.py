@@ -27,11 +27,10 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import CHAT_TEMPLATE_FILE, PROCESSOR_NAME
 from transformers.utils.logging import disable_progress_bar
 
+from gf_core._shipped import folder_of
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 from gf_policies.backbones.families import Family
 
-PACKAGE = "package:"
-"""Begins the name of a model that an installed package brings."""
 SHOWN = 5
 """Names of weights that an error lists; the rest is counted."""
 
@@ -52,7 +51,7 @@ class Origin:
             GrinningFaceError: ``model`` looks like a folder, and there is none.
         """
         name = str(config["model"])
-        folder = _in_package(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+        folder = folder_of(name, where="backbone.model")
         if folder.is_dir():
             name = str(folder)
         elif name.startswith((".", "~", os.sep)) or name.count("/") > 1:
@@ -62,23 +61,6 @@ class Origin:
     def arguments(self) -> dict[str, Any]:
         """For every ``from_pretrained``."""
         return {"revision": self.revision, "local_files_only": self.local_files_only}
-
-
-def _in_package(name: str) -> Path:
-    package, _, inside = name.removeprefix(PACKAGE).partition("/")
-    # Only packages at the top: to find one inside another would import that one.
-    found = importlib.util.find_spec(package) if package.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise GrinningFaceError(
-            f"there is no package {package!r}",
-            where="backbone.model",
-            hint=f"write {PACKAGE}NAME/FOLDER, and install the package",
-        )
-    folders = [Path(root) / inside for root in found.submodule_search_locations]
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise GrinningFaceError(f"package {package!r} has no folder {inside!r}", where="backbone.model")
 
 
 def load_config(origin: Origin) -> PreTrainedConfig:

@@ -18,7 +18,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.utils.logging import disable_progress_bar
 
 from gf_policies.nano.drawing import SIDE
-from gf_policies.nano.pages import CELL, GRID
+from gf_policies.nano.places import CELL, GRID
 from gf_policies.nano.vocabulary import ANSWER, END, IMAGE
 
 WIDTH = 192

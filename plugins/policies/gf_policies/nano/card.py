@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gf_core.canonical import content_hash
 from gf_policies.nano.pretraining import Settings
 
 KINDS = {
@@ -45,6 +46,7 @@ def write_card(
         metrics: a row for each step.
     """
     document = {
+        "run_sha256": content_hash({**identity, "settings": asdict(settings)}),
         "settings": asdict(settings),
         "identity": dict(identity),
         "weights_sha256": weights_sha256,
@@ -67,6 +69,12 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 TEXT = """\
+---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
 # Nano
 
 A vision-language model of {parameters:,} parameters in LLaVA's architecture, trained from scratch on drawn pages of emojis with
@@ -79,7 +87,9 @@ their names, to stand for a large one where only a laptop is at hand.
 {decks}
 - **Recipe:** {recipe}
 - **Made with:** {versions}
+- **Made by:** `gf pretrain nano`, run `{run_sha256}` (hash of decks, versions and recipe)
 - **Weights:** float16, SHA-256 `{weights_sha256}`
+- **Licence:** Apache-2.0 for the weights; what it saw is under the decks' own (`gf show DECK`)
 
 ## Measured, on {test_pages} pages of another seed
 
@@ -96,7 +106,8 @@ their names, to stand for a large one where only a laptop is at hand.
 ## Limits
 
 It knows the decks' items and no other pictures, their names and a few hundred other words of English, no grammar, and images of
-about 160 x 160 px: of a larger one it sees the middle. What it says about anything else means nothing.
+about 160 x 160 px, in which pictures are 16 to 44 px wide: of a larger image it sees the middle. What it says about anything else
+means nothing.
 """
 
 
@@ -112,6 +123,7 @@ def _text(document: Mapping[str, Any]) -> str:
         decks="\n".join(f"  - `{deck}`, SHA-256 `{value}`" for deck, value in identity["decks"].items()),
         recipe=json.dumps(document["settings"]),
         versions=json.dumps(identity["versions"]),
+        run_sha256=document["run_sha256"],
         weights_sha256=document["weights_sha256"],
         test_pages=document["test_pages"],
         results="\n".join(results),

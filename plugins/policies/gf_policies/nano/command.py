@@ -120,7 +120,7 @@ def pages(
       gf train cotrain --data robot=demos --data vqa=web
     """
     from gf_policies.nano.exporting import write_pages
-    from gf_policies.nano.pages import things_of
+    from gf_policies.nano.things import things_of
 
     decks = _load(names, plugin_files)
     things = things_of(decks)
@@ -142,7 +142,8 @@ def show(out: Path, names: tuple[str, ...], count: int, seed: int, plugin_files:
     """Draw some pages with what is asked about them."""
     from gf_core._files import write_whole
     from gf_policies.nano.exporting import contact_sheet
-    from gf_policies.nano.pages import draw_page, things_of
+    from gf_policies.nano.pages import draw_page
+    from gf_policies.nano.things import things_of
 
     things = things_of(_load(names, plugin_files))
     sheet = contact_sheet([draw_page(things, seed, index, 8) for index in range(count)])

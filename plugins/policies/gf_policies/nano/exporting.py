@@ -18,7 +18,8 @@ from gf_core.errors import GrinningFaceError
 from gf_core.training.conversations import CONVERSATIONS, SIDECAR
 from gf_policies.nano.drawing import SIDE
 from gf_policies.nano.measuring import kind_of
-from gf_policies.nano.pages import Page, Thing, draw_page
+from gf_policies.nano.pages import Page, draw_page
+from gf_policies.nano.things import Thing
 
 DOMAIN = "web"
 """Domain of the conversations: ``web/where``, ``web/name``, …: not about robots."""

@@ -9,7 +9,10 @@ import numpy as np
 
 from gf_core.training.contracts import Layout
 from gf_core.training.samples import Frame, Sample
-from gf_policies.nano.pages import CELL, FINE, GRID, Page, Thing, draw_page
+from gf_policies.nano.pages import Page, draw_page
+from gf_policies.nano.places import CELL, FINE, GRID
+from gf_policies.nano.questions import EVERYTHING
+from gf_policies.nano.things import Thing
 
 if TYPE_CHECKING:
     from gf_policies.backbones.hf_vlm import HFVLM
@@ -21,7 +24,9 @@ NEAR = 8.0
 
 
 def kind_of(question: str, answer: str) -> str:
-    """What a question asks for: ``where``, ``block``, ``which``, ``yes-no``, ``name``."""
+    """What a question asks for: ``everything``, ``where``, ``block``, ``which``, ``yes-no``, ``name``."""
+    if question in EVERYTHING:
+        return "everything"
     if answer.startswith("<loc"):
         return "block" if " block" in f" {question}" or " cube" in f" {question}" else "where"
     if answer in ("yes", "no"):
@@ -40,6 +45,7 @@ def measure(backbone: HFVLM, things: Sequence[Thing], seed: int, pages: int, bat
         first: dict[str, tuple[str, str]] = {}
         for question, answer in page.turns:
             first.setdefault(kind_of(question, answer), (question, answer))
+        first.pop("everything", None)  # it may be said in any order
         asked += [(page, question, answer) for question, answer in first.values()]
     counts: dict[str, tuple[int, int]] = {}
     for start in range(0, len(asked), batch):
