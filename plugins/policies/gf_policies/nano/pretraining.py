@@ -75,10 +75,10 @@ class Settings:
     """
 
     seed: int = 0
-    steps: int = 4200
-    encoder_steps: int = 2600
+    steps: int = 3200
+    encoder_steps: int = 1600
     batch: int = 24
-    turns: int = 6
+    turns: int = 4
     matrix_rate: float = 1e-2
     rate: float = 3e-3
     warmup: int = 100
@@ -299,10 +299,10 @@ def make_optimizers(model: nn.Module, settings: Settings) -> list[torch.optim.Op
 
 
 def factor(step: int, settings: Settings) -> float:
-    """Of the learning rates: linear warm-up, the peak for half of the steps, then a cosine to a hundredth."""
+    """Of the learning rates: linear warm-up, the peak for three fifths of the steps, then a cosine to a hundredth."""
     if step < settings.warmup:
         return (step + 1) / settings.warmup
-    share = max(0.0, 2 * step / settings.steps - 1)
+    share = max(0.0, (step / settings.steps - 0.6) / 0.4)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
