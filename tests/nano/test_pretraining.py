@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,11 +19,14 @@ from gf_core.evaluation.environment import load_deck
 from gf_core.plugins import load_plugins
 from gf_core.training.contracts import Layout
 from gf_core.training.samples import Frame, Sample
-from gf_policies.nano.architecture import write_model
+from gf_policies.nano.architecture import make_config, make_model, write_model
 from gf_policies.nano.making import local_settings
 from gf_policies.nano.pages import draw_page
-from gf_policies.nano.pretraining import Settings, factor, pretrain
+from gf_policies.nano.places import LOCATIONS
+from gf_policies.nano.pretraining import Learner, Pages, Settings, factor, pretrain, words_of_things
+from gf_policies.nano.questions import all_texts
 from gf_policies.nano.things import Thing, things_of
+from gf_policies.nano.vocabulary import make_tokenizer
 
 TINY = Settings(steps=4, encoder_steps=2, batch=2, turns=3, warmup=2)
 
@@ -78,6 +82,48 @@ def test_a_directory_of_other_settings_is_refused(things: tuple[Thing, ...], tmp
         weights(things, tmp_path / "run", Settings(steps=5, encoder_steps=2, batch=2, turns=3, warmup=2))
 
 
+def test_a_page_with_nothing_on_it_is_no_reason_to_stop(things: tuple[Thing, ...], tmp_path: Path) -> None:
+    """Losses of a batch without things, names and questions are 0, not NaN."""
+    empty = replace(draw_page(things, 0, 0, 0), cells=np.full(100, -1), centres=np.full(100, -1))
+    batch = Pages(things, make_tokenizer(all_texts(things), LOCATIONS), TINY).batch([empty], alone=False)
+    assert batch.ids.shape == (1, 100)
+    losses = learner(things)(batch)
+    assert losses.keys() == {"text", "looks", "patches"}
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert losses["text"].item() == losses["looks"].item() == 0.0
+
+
+def test_image_tokens_get_the_scale_of_words(things: tuple[Thing, ...]) -> None:
+    pages = Pages(things, make_tokenizer(all_texts(things), LOCATIONS), TINY)
+    made, batch = learner(things), pages[TINY.encoder_steps]
+    made.rescale(batch)
+    with torch.no_grad():
+        assert float(made._images(batch).square().mean().sqrt()) == pytest.approx(1, rel=1e-4)
+
+
+def test_looks_are_at_the_cells_that_the_page_names(things: tuple[Thing, ...]) -> None:
+    """Places look at their own patch, words of names at the one of what they name, everything else nowhere."""
+    tokenizer = make_tokenizer(all_texts(things), LOCATIONS)
+    page = draw_page(things, 0, 3, 8)
+    ids, labels, looks = Pages(things, tokenizer, TINY)._row(page)
+    assert len(ids) == len(labels) == len(looks)
+    first = tokenizer.convert_tokens_to_ids(LOCATIONS[0])
+    own = [token - first for token in ids if first <= token < first + 100]
+    assert own
+    assert [cell for token, cell in zip(ids, looks, strict=True) if first <= token < first + 100] == own
+    named = {cell for pair in page.looks for part in pair for _, _, cell in part}
+    assert {cell for cell in looks if cell >= 0} == named | set(own)
+    assert set(looks[:100]) == {-1}
+
+
+def learner(things: tuple[Thing, ...]) -> Learner:
+    tokenizer = make_tokenizer(all_texts(things), LOCATIONS)
+    config = make_config(tokenizer)
+    words = words_of_things(things, tokenizer, config.text_config.vocab_size)
+    cell, sub = tokenizer.convert_tokens_to_ids([LOCATIONS[0], LOCATIONS[100]])
+    return Learner(make_model(config, 0), words, (cell, sub), TINY)
+
+
 def test_rates_rise_and_fall() -> None:
     settings = Settings(steps=100, warmup=10)
     values = [factor(step, settings) for step in range(100)]
@@ -103,8 +149,6 @@ def test_the_folder_is_a_model_like_any_other(things: tuple[Thing, ...], tmp_pat
     alone = replace(page, turns=page.turns[:1], looks=page.looks[:1])
     frame = Frame(camera="page", offset=0, image=page.image)
     batch = backbone.prepare([Sample(frames=(frame,), prompt=question, answer=answer, domain="web")], Layout())
-    from gf_policies.nano.pretraining import Pages
-
     ids, _, _ = Pages(things, tokenizer, TINY)._row(alone)
     assert batch.input_ids[0].tolist() == ids
     shown = torch.from_numpy(page.image.transpose(2, 0, 1) / 127.5 - 1)

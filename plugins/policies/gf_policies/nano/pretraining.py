@@ -131,6 +131,10 @@ class Pages(Dataset[PageBatch]):
         alone = index < self._settings.encoder_steps
         turns = 0 if alone else self._settings.turns
         pages = [draw_page(self._things, seed, index * count + k, turns) for k in range(count)]
+        return self.batch(pages, alone=alone)
+
+    def batch(self, pages: Sequence[Page], *, alone: bool) -> PageBatch:
+        """Pages as tensors; ``alone``: without any text."""
         rows = [([], [], []) if alone else self._row(page) for page in pages]
         length = max(len(ids) for ids, _, _ in rows)
         pad = int(self._tokenizer.pad_token_id)
@@ -189,6 +193,11 @@ def words_of_things(things: Sequence[Thing], tokenizer: PreTrainedTokenizerFast,
     return found / found.sum(1, keepdim=True).clamp_min(1e-9)
 
 
+def _cross_entropy(scores: Tensor, wanted: Tensor) -> Tensor:
+    """The mean, and 0 where nothing is wanted: a page may hold nothing to name, and a part of a batch one page."""
+    return nn.functional.cross_entropy(scores.float(), wanted) if len(wanted) else scores.float().sum()
+
+
 class Learner(nn.Module):
     """The model with its losses.
 
@@ -218,7 +227,7 @@ class Learner(nn.Module):
         decoded = self.model.get_decoder()(inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False)
         asked = batch.labels != IGNORE
         scores = self.model.get_output_embeddings()(decoded.last_hidden_state[asked]).float()
-        text = nn.functional.cross_entropy(scores, batch.labels[asked])
+        text = _cross_entropy(scores, batch.labels[asked])
         looks = self._looking(embedded, batch.looks)
         return {"text": text, "looks": self._settings.look_weight * looks, "patches": self._settings.patch_weight * patches}
 
@@ -241,7 +250,7 @@ class Learner(nn.Module):
         query, key = apply_rotary_pos_emb(query, key, *turn)
         scores = torch.einsum("nd,nkd->nk", query[rows, 0, places].float(), key[rows, 0].float()) / math.sqrt(size)
         scores = scores.masked_fill(torch.arange(count) > places[:, None], -math.inf)
-        return nn.functional.cross_entropy(scores, looks[rows, places])
+        return _cross_entropy(scores, looks[rows, places])
 
     def _images(self, batch: PageBatch) -> Tensor:
         """``(B, GRID², D)``: image tokens as the decoder gets them."""
@@ -259,8 +268,8 @@ class Learner(nn.Module):
         words = subs + FINE * FINE  # what stands before are special tokens and places
         there, middle = batch.cells >= 0, batch.centres >= 0
         own = torch.arange(GRID * GRID).expand(len(seen), -1)
-        where = nn.functional.cross_entropy(read(scaled)[..., cells:subs].flatten(0, 1).float(), own.flatten())
-        fine = nn.functional.cross_entropy(read(scaled[middle])[:, subs:words].float(), batch.centres[middle])
+        where = _cross_entropy(read(scaled)[..., cells:subs].flatten(0, 1).float(), own.flatten())
+        fine = _cross_entropy(read(scaled[middle])[:, subs:words].float(), batch.centres[middle])
         numbers, wholes = _wholes(scaled, batch.cells)
         what = self._what(scaled[there], batch.cells[there], words) + self._what(wholes, numbers, words)
         return what + where + 0.25 * fine
@@ -268,8 +277,8 @@ class Learner(nn.Module):
     def _what(self, features: Tensor, numbers: Tensor, words: int) -> Tensor:
         """Loss of features ``(N, D)`` that show the things ``numbers (N,)``: as words, and as classes."""
         scores = self.model.get_output_embeddings()(features)[:, words:].float()
-        named = nn.functional.cross_entropy(scores, self.words[numbers][:, words:])
-        return named + nn.functional.cross_entropy((features @ self.classes.T).float(), numbers)
+        named = _cross_entropy(scores, self.words[numbers][:, words:])
+        return named + _cross_entropy((features @ self.classes.T).float(), numbers)
 
 
 def _wholes(features: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
