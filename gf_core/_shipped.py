@@ -56,7 +56,10 @@ def folder_of(name: str, *, where: str) -> Path:
         return Path(name).expanduser()
     package, _, inside = name.removeprefix(PACKAGE).partition("/")
     # Only packages at the top: to find one inside another would import that one.
-    found = find_spec(package) if package.isidentifier() else None
+    try:
+        found = find_spec(package) if package.isidentifier() else None
+    except ValueError:  # __main__ has no spec
+        found = None
     if found is None or not found.submodule_search_locations:
         hint = f"write {PACKAGE}NAME/FOLDER, and install the package"
         raise GrinningFaceError(f"there is no package {package!r}", where=where, hint=hint)

@@ -185,7 +185,13 @@ def test_a_package_brings_a_model(folder: Folder, tmp_path: Path, monkeypatch: p
     assert backbone.fingerprint == make(completed(model=str(folder("llava")))).fingerprint
     with pytest.raises(GrinningFaceError, match="package 'brings' has no folder 'weights/large'"):
         make(completed(model="package:brings/weights/large"))
-    for name in ("package:nowhere/weights", "package:", "package:brings.deeper.still/weights", "package:json.tool/weights"):
+    for name in (
+        "package:nowhere/weights",
+        "package:",
+        "package:brings.deeper.still/weights",
+        "package:json.tool/weights",
+        "package:__main__/x",
+    ):
         with pytest.raises(GrinningFaceError, match="there is no package"):
             make(completed(model=name))
 

@@ -36,7 +36,8 @@ def make_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
     """A Swin encoder (arXiv 2103.14030) of seven layers, the last 192 wide, and a Llama decoder of four, as wide.
 
     Swin, because an emoji is one or two patches of 16 px wide: a plain encoder has to learn each picture at every place in its
-    patches, and one that begins with patches of 4 px, as Swin does, learned three times as fast.
+    patches. After 200 steps with the same losses it named 8 % of the middle patches right, one that begins with patches of 4 px
+    as Swin does 12 %.
     """
     vision = SwinConfig(
         image_size=SIDE,

@@ -1,7 +1,7 @@
 """Muon in float32: momentum, made orthogonal by Newton-Schulz iterations (Jordan et al., 2024).
 
-``torch.optim.Muon`` iterates in bfloat16, which a CPU without instructions for it computes 30 times as slowly as float32, and
-one matrix at a time. Here matrices of one shape are iterated together, in their own precision.
+``torch.optim.Muon`` iterates in bfloat16 and one matrix at a time: 3 s a step on a CPU without instructions for it. Here matrices
+of one shape are iterated together, in their own precision.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Muon(torch.optim.Optimizer):
             for value in group["params"]:
                 if value.grad is None:
                     continue
-                kept = self.state[value].setdefault("momentum", torch.zeros_like(value))
+                state = self.state[value]
+                if not state:
+                    state["momentum"] = torch.zeros_like(value)
+                kept = state["momentum"]
                 kept.lerp_(value.grad, 1 - group["momentum"])
                 update = value.grad.lerp(kept, group["momentum"]).flatten(1)
                 alike.setdefault(update.shape, []).append((value, update))
