@@ -20,10 +20,11 @@ from gf_core.plugins import load_plugins
 from gf_core.training.contracts import Layout
 from gf_core.training.samples import Frame, Sample
 from gf_policies.nano.architecture import make_config, make_model, write_model
+from gf_policies.nano.batches import Pages, Settings
 from gf_policies.nano.making import local_settings
 from gf_policies.nano.pages import draw_page
 from gf_policies.nano.places import LOCATIONS
-from gf_policies.nano.pretraining import Learner, Pages, Settings, factor, pretrain, words_of_things
+from gf_policies.nano.pretraining import Learner, factor, pretrain, words_of_things
 from gf_policies.nano.questions import all_texts
 from gf_policies.nano.things import Thing, things_of
 from gf_policies.nano.vocabulary import make_tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gf_core.canonical import content_hash
-from gf_policies.nano.pretraining import Settings
+from gf_policies.nano.batches import Settings
 
 KINDS = {
     "where": "where is X: the place, within half a patch of the middle",

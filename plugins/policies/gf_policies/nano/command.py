@@ -75,8 +75,8 @@ def nano(
       gf pretrain nano --out nano
       gf train lora --data robot=demos --set backbone.settings.model=nano/model
     """
+    from gf_policies.nano.batches import Settings
     from gf_policies.nano.making import make
-    from gf_policies.nano.pretraining import Settings
 
     given = {"steps": steps, "encoder_steps": encoder_steps, "batch": batch_size}
     chosen = {key: value for key, value in given.items() if value is not None}

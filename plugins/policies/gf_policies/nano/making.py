@@ -13,9 +13,10 @@ from gf_core.contracts import Deck
 from gf_core.training.job import METRICS
 from gf_policies.backbones.hf_vlm import make as make_backbone
 from gf_policies.nano.architecture import write_model
+from gf_policies.nano.batches import Settings
 from gf_policies.nano.card import write_card
 from gf_policies.nano.measuring import measure
-from gf_policies.nano.pretraining import Progress, Settings, pretrain
+from gf_policies.nano.pretraining import Progress, pretrain
 from gf_policies.nano.things import things_of
 
 WEIGHTS = "model.safetensors"
