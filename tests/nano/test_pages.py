@@ -19,8 +19,8 @@ from gf_policies.nano.command import DECKS
 from gf_policies.nano.drawing import SIDE
 from gf_policies.nano.measuring import is_right, kind_of, point_of
 from gf_policies.nano.pages import Page, draw_page
-from gf_policies.nano.places import CELL, GRID, LOCATIONS, location, spot
-from gf_policies.nano.questions import EVERYTHING, all_texts
+from gf_policies.nano.places import CELL, FINE, GRID, LOCATIONS, location, spot
+from gf_policies.nano.questions import EVERYTHING, PLACES, all_texts
 from gf_policies.nano.things import Thing, things_of
 from gf_policies.nano.vocabulary import UNKNOWN, make_tokenizer
 
@@ -129,6 +129,27 @@ def test_every_kind_of_question_occurs_with_more_than_one_answer(pages: list[Pag
     assert answers.keys() == {"everything", "where", "block", "name", "which", "yes-no"}
     assert answers["which"] >= {"left", "middle", "right", "first", "second"}
     assert answers["yes-no"] == {"yes", "no"}
+
+
+def test_left_and_right_are_those_of_the_row_or_of_the_page(things: tuple[Thing, ...], pages: list[Page]) -> None:
+    checked = {True: 0, False: 0}
+    for page in pages:
+        pictures = [cell for cell in range(GRID * GRID) if page.centres[cell] >= 0 and page.cells[cell] < len(things)]
+        columns = {cell: (cell % GRID) * CELL + (page.centres[cell] % FINE + 0.5) * CELL / FINE for cell in pictures}
+        for (question, answer), (named, _) in zip(page.turns, page.looks, strict=True):
+            if kind_of(question, answer) != "which" or not (options := re.search("left(, middle)? or right", question)):
+                continue
+            words = PLACES[3 if options[1] else 2]
+            cell = named[-1][2]
+            in_a_row = len(pictures) <= 4
+            if in_a_row:
+                place = sorted(pictures, key=columns.__getitem__).index(cell) if len(pictures) == len(words) else None
+            else:
+                place = int(columns[cell] * len(words) / SIDE)
+            if place is not None:
+                assert words[place] == answer, (question, answer)
+                checked[in_a_row] += 1
+    assert min(checked.values()) > 10, checked
 
 
 def test_places_are_spread_over_the_page(pages: list[Page]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gf_policies.nano.drawing import COLOURS, Placed
+from gf_policies.nano.drawing import COLOURS, SIDE, Placed
 from gf_policies.nano.places import location, spot
 from gf_policies.nano.things import Thing
 
@@ -66,7 +66,9 @@ def ask(
             (0.6, lambda: _is_there(rng, things, pictures, everything)),
         ]
     if ordered and len(pictures) == len(everything):
-        kinds.append((5.0, lambda: _which(rng, things, pictures)))
+        kinds.append((8.0, lambda: _which(rng, things, pictures)))
+    if not ordered and pictures:
+        kinds.append((1.5, lambda: _side(rng, things, pictures)))
     if blocks:
         kinds.append((1.6, lambda: _block(rng, blocks)))
     if not kinds:
@@ -165,14 +167,34 @@ WHICH_LEADS = (
 )
 
 
+COUNTED = "from the left"
+"""In a lead that only a row can answer."""
+
+
 def _which(rng: np.random.Generator, things: Sequence[Thing], pictures: Sequence[Placed]) -> Turn:
     order = sorted(pictures, key=lambda placed: placed.x)
     right = int(rng.integers(len(order)))
     words = PLACES.get(len(order), ORDINALS[: len(order)]) if rng.random() < 0.6 else ORDINALS[: len(order)]
+    name = shown(_called(rng, things[order[right].number]), order[right])
+    return _choose(rng, WHICH_LEADS, name, words), words[right]
+
+
+def _side(rng: np.random.Generator, things: Sequence[Thing], pictures: Sequence[Placed]) -> Turn | None:
+    """Which part of the page something lies in: what left and right mean, before it takes the others of a row to tell."""
+    chosen = pictures[int(rng.integers(len(pictures)))]
+    words = PLACES[int(rng.integers(2, 4))]
+    part, within = divmod(chosen.x / SIDE * len(words), 1.0)
+    if not 0.1 < within < 0.9:
+        return None  # too close to tell
+    leads = [lead for lead in WHICH_LEADS if COUNTED not in lead]
+    name = shown(_called(rng, things[chosen.number]), chosen)
+    return _choose(rng, leads, name, words), words[int(part)]
+
+
+def _choose(rng: np.random.Generator, leads: Sequence[str], name: str, words: Sequence[str]) -> str:
+    """A question for the place of ``name`` among ``words``."""
     options = ", ".join(words[:-1]) + f" or {words[-1]}"
-    lead = _choice(rng, WHICH_LEADS).format(shown(_called(rng, things[order[right].number]), order[right]))
-    ending = _choice(rng, ("? answer {}.", ": {}?", ", {}?"))
-    return lead + ending.format(options), words[right]
+    return _choice(rng, leads).format(name) + _choice(rng, ("? answer {}.", ": {}?", ", {}?")).format(options)
 
 
 def _block(rng: np.random.Generator, blocks: Sequence[Placed]) -> Turn:
