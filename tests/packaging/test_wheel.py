@@ -57,6 +57,7 @@ def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
         "gf_envs/suites/data/standard-1.json",
         "gf_schemas/suite-1.schema.json",
         "gf_techniques/recipes/lora.json",
+        "gf_policies/nano/model/model.safetensors",
     ):
         assert needed in names
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)

@@ -73,12 +73,29 @@ def _settings(origin: dict[str, Any], required: list[str]) -> dict[str, Any]:
     }
 
 
+_NANO: dict[str, Any] = {
+    "model": {
+        "description": "the folder that comes with the program",
+        "const": "package:gf_policies/nano/model",
+        "default": "package:gf_policies/nano/model",
+    },
+    "revision": {"description": "there is one", "const": "main", "default": "main"},
+    "local_files_only": {"description": "nothing is downloaded", "const": True, "default": True},
+}
+
 BACKBONES: tuple[BackboneSpec, ...] = (
     BackboneSpec(
         id="gf/hf-vlm-v1",
         summary="any decoder-only vision-language model of Hugging Face transformers, behind one interface",
         entry_point="gf_policies.backbones.hf_vlm:make",
         config_schema=_settings(_FROM_ANYWHERE, ["model"]),
+        extra="grinningface[train]",
+    ),
+    BackboneSpec(
+        id="gf/nano-v1",
+        summary="the small vision-language model that comes with the program: 4 million parameters, knows the emojis",
+        entry_point="gf_policies.backbones.hf_vlm:make",
+        config_schema=_settings(_NANO, []),
         extra="grinningface[train]",
     ),
 )

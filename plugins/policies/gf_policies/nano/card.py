@@ -15,7 +15,7 @@ KINDS = {
     "where": "where is X: the place, within half a patch of the middle",
     "block": "where is the block of this colour, likewise",
     "name": "what is at this place: the name, to the letter; or its colour, or its kind",
-    "which": "which of two to four in a row is X: left, first, …",
+    "which": "which of two to four in a row is X: left, first, …; or on which side of the page",
     "yes-no": "is there an X",
 }
 ROWS = 12
