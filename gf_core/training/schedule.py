@@ -9,6 +9,7 @@ import torch
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.model import VLA
+from gf_core.training.muon import MOMENTUM, MuonAndAdamW
 from gf_core.training.recipe import Stage
 
 
@@ -25,34 +26,50 @@ def count_by_role(vla: VLA) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def make_optimizer(vla: VLA, stage: Stage) -> torch.optim.AdamW:
-    """AdamW with a group for each role and kind; vectors (biases, norms) aren't decayed.
+def make_optimizer(vla: VLA, stage: Stage) -> torch.optim.Optimizer:
+    """AdamW with a group for each role and kind; vectors (biases, norms) aren't decayed. Linear layers' matrices of the roles in
+    ``optimizer.muon`` take Muon's steps.
 
     Raises:
-        GrinningFaceError: nothing trains, or a role that trains has no learning rate.
+        GrinningFaceError: nothing trains, or a role that trains, or takes Muon's steps, has no learning rate.
     """
     rates, settings = stage.document["learning_rate"], stage.document["optimizer"]
-    groups: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[str, bool, bool], list[torch.nn.Parameter]] = {}
+    linear = _linear(vla)
     for name, value in trainable(vla).items():
-        groups.setdefault((vla.role_of(name), value.ndim > 1), []).append(value)
+        role = vla.role_of(name)
+        groups.setdefault((role, value.ndim > 1, role in settings["muon"] and id(value) in linear), []).append(value)
     where = f"stage {stage.name!r}"
     if not groups:
         raise GrinningFaceError("nothing trains", where=where, hint="add a head, or a technique that trains parameters")
-    if missing := sorted({role for role, _ in groups} - rates.keys()):
+    if missing := sorted({role for role, *_ in groups} - rates.keys()):
         raise GrinningFaceError(
             f"role {missing[0]!r} trains but has no learning rate",
             where=f"{where}, learning_rate",
             hint=f"--set stages.{stage.name}.learning_rate.{missing[0]}=1e-4",
         )
-    return torch.optim.AdamW(
-        [
-            {"params": values, "lr": rates[role], "peak": rates[role], "role": role}
-            | {"weight_decay": settings["weight_decay"] if matrix else 0.0}
-            for (role, matrix), values in sorted(groups.items())
-        ],
-        betas=tuple(settings["betas"]),
-        eps=settings["eps"],
-    )
+    if unknown := sorted(set(settings["muon"]) - rates.keys()):
+        hint = f"its roles are {', '.join(sorted(rates))}"
+        raise GrinningFaceError(f"role {unknown[0]!r} has no learning rate", where=f"{where}, optimizer.muon", hint=hint)
+    made = [
+        {"params": values, "lr": rates[role], "peak": rates[role], "role": role}
+        | {"weight_decay": settings["weight_decay"] if matrix else 0.0}
+        | ({"muon": muon, "momentum": MOMENTUM} if settings["muon"] else {})
+        for (role, matrix, muon), values in sorted(groups.items())
+    ]
+    optimizer = MuonAndAdamW if settings["muon"] else torch.optim.AdamW
+    return optimizer(made, betas=tuple(settings["betas"]), eps=settings["eps"])
+
+
+def _linear(vla: VLA) -> set[int]:
+    """Ids of the matrices that are applied to what passes through: not embeddings, learned queries or states."""
+    found: set[int] = set()
+    for module in vla.modules():
+        if isinstance(module, torch.nn.Linear):
+            found.add(id(module.weight))
+        elif isinstance(module, torch.nn.MultiheadAttention) and module.in_proj_weight is not None:
+            found.add(id(module.in_proj_weight))
+    return found
 
 
 def rate_factor(stage: Stage, step: int) -> float:

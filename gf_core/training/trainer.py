@@ -73,7 +73,23 @@ def identity_of(job: Job, world: int) -> dict[str, Any]:
     }
 
 
+def check_parallel(job: Job, world: int) -> None:
+    """Whether the job's optimisers can work on what its processes hold.
+
+    Raises:
+        GrinningFaceError: Muon is asked for whole matrices, which FSDP shards.
+    """
+    for stage in job.recipe.stages:
+        if world > 1 and job.parallel == "fsdp" and stage.document["optimizer"]["muon"]:
+            raise GrinningFaceError(
+                "Muon's steps take whole matrices, which FSDP shards",
+                where=f"stage {stage.name!r}, optimizer.muon",
+                hint="use --parallel ddp, or leave it empty",
+            )
+
+
 def _train(job: Job, watcher: Watcher, place: Place, device: torch.device) -> Path:
+    check_parallel(job, place.world)
     identity = identity_of(job, place.world)
     folder = JobDirectory(job.out, identity, chief=place.rank == 0)
     distributed.barrier(place)

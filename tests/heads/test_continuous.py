@@ -18,7 +18,9 @@ from gf_policies.heads.flow import FlowHead
 
 from .tiny import ACTION, HORIZON, act, make_head, make_samples, make_vla, noise
 
-REGRESSION = [("gf/regression-v1", {"width": 32, "readout": readout}) for readout in ("query", "mean", "last", "attention")]
+OVER_ALL = ("mean", "attention", "pooled")
+REGRESSION = [("gf/regression-v1", {"width": 32, "readout": readout}) for readout in ("query", "last", *OVER_ALL)]
+REGRESSION += [("gf/regression-v1", {"width": 32, "readout": readout, "reads": "text"}) for readout in OVER_ALL]
 FLOW: tuple[str, dict[str, Any]] = (
     "gf/flow-v1",
     {"width": 32, "depth": 3, "attention_heads": 2, "layers": [0, 2, -1], "euler_steps": 3},
@@ -61,6 +63,19 @@ def test_only_the_prefix_is_read(id: str, settings: dict[str, Any]) -> None:
         assert torch.equal(*drawn)
     inside = replace(context, hidden=tuple(torch.where(outside, state, torch.randn_like(state)) for state in context.hidden))
     assert not torch.allclose(losses(vla, context, batch).popitem()[1], losses(vla, inside, batch).popitem()[1])
+
+
+@pytest.mark.parametrize("readout", OVER_ALL)
+@pytest.mark.parametrize("reads", ["prefix", "text"])
+def test_image_tokens_are_read_or_not(readout: str, reads: str) -> None:
+    vla = awake(make_vla(act=make_head("gf/regression-v1", width=32, readout=readout, reads=reads)))
+    batch = vla.prepare(make_samples(3))
+    context = vla.encode(batch)
+    image = context.mask(Segment.IMAGE).unsqueeze(-1)
+    assert image.any()
+    ruined = replace(context, hidden=tuple(state.masked_fill(image, float("nan")) for state in context.hidden))
+    one, other = (losses(vla, seen, batch).popitem()[1] for seen in (context, ruined))
+    assert torch.equal(one, other) == (reads == "text")
 
 
 @CONTINUOUS
@@ -242,6 +257,7 @@ def test_a_layer_that_is_named_is_the_one_that_is_read() -> None:
         ("gf/regression-v1", {"layer": 4}, "no hidden state 4"),
         ("gf/regression-v1", {"readout": "attention", "width": 30}, "width 30, 8 attention heads"),
         ("gf/regression-v1", {"readout": "attention", "blocks": 0}, "0 blocks"),
+        ("gf/regression-v1", {"readout": "pooled", "attention_heads": 5}, "5 attention heads don't divide"),
         ("gf/flow-v1", {"layers": [-5]}, "no hidden state -5"),
         ("gf/flow-v1", {"width": 36, "attention_heads": 8}, "width 36"),
         ("gf/flow-v1", {"depth": 1, "layers": [1, 2]}, "1 blocks can't read 2 hidden states"),

@@ -25,7 +25,7 @@ def worst(actions: np.ndarray, samples: list[Sample]) -> float:
     return float((np.abs(actions - np.stack([sample.actions for sample in samples])) / RANGE).max())
 
 
-@pytest.mark.parametrize("readout", ["query", "mean", "last", "attention"])
+@pytest.mark.parametrize("readout", ["query", "mean", "last", "attention", "pooled"])
 def test_regression(readout: str) -> None:
     vla, samples = make_vla(act=make_head("gf/regression-v1", readout=readout, width=64)), make_samples(3)
     train(vla, samples, steps=320 if readout == "attention" else 80)

@@ -22,7 +22,8 @@ from gf_core.training.checkpoint import load_checkpoint
 from gf_core.training.normalizer import STILL, Normalizer
 from gf_core.training.running import Job
 from gf_core.training.samples import Sample, Wanted
-from gf_core.training.trainer import train
+from gf_core.training.schedule import make_optimizer
+from gf_core.training.trainer import check_parallel, train
 
 from . import small
 from .small import recipe
@@ -46,8 +47,10 @@ def test_a_job_ends_in_a_checkpoint_that_computes_the_same(make_job: Make, watch
     assert "model.blocks.0.q_proj.weight" in again
 
 
-def test_stopping_and_going_on_equals_never_having_stopped(make_job: Make, watched: Any) -> None:
-    whole, stopped = make_job(recipe(), "whole"), make_job(recipe(), "stopped")
+@pytest.mark.parametrize("muon", [[], ["head", "language"]])
+def test_stopping_and_going_on_equals_never_having_stopped(make_job: Make, watched: Any, muon: list[str]) -> None:
+    asked = recipe(optimizer={"muon": muon})
+    whole, stopped = make_job(asked, "whole"), make_job(asked, "stopped")
     train(whole, watched())
     with pytest.raises(KeyboardInterrupt):
         train(stopped, watched(stop_at=3))
@@ -142,6 +145,34 @@ def test_a_role_without_a_rate_is_named_before_the_first_step(make_job: Make, wa
     with pytest.raises(GrinningFaceError, match=r"role 'language' trains but has no learning rate.*--set stages\.robot"):
         train(make_job(recipe(**{**ADAPTED, "learning_rate": {"head": 1e-3}})), seen)
     assert not seen.rows
+
+
+def test_muon_steps_matrices_of_linear_layers_of_its_roles_and_adamw_all_else(make_job: Make, watched: Any) -> None:
+    job = make_job(recipe(optimizer={"muon": ["head"]}))
+    vla = load_checkpoint(train(job, watched()), job.host).vla
+    vla.requires_grad_(True)
+    optimizer = make_optimizer(vla, job.recipe.stages[0])
+    names = {id(value): name for name, value in vla.named_parameters()}
+    stepped = {
+        muon: {names[id(v)] for g in optimizer.param_groups if g["muon"] == muon for v in g["params"]} for muon in (True, False)
+    }
+    assert stepped[True]
+    found = {f"{name}.weight" for name, module in vla.named_modules() if isinstance(module, torch.nn.Linear)}
+    linear = {name for name in found if not name.startswith("model.")}
+    assert stepped[True] == linear
+    assert stepped[False] == set(names.values()) - linear
+
+
+def test_muon_for_a_role_without_a_rate_is_refused(make_job: Make, watched: Any) -> None:
+    with pytest.raises(GrinningFaceError, match=r"optimizer\.muon: role 'haed' has no learning rate.*head, language"):
+        train(make_job(recipe(optimizer={"muon": ["haed"]})), watched())
+
+
+def test_muon_over_shards_is_refused(make_job: Make) -> None:
+    job = dataclasses.replace(make_job(recipe(optimizer={"muon": ["head"]})), parallel="fsdp")
+    check_parallel(job, 1)
+    with pytest.raises(GrinningFaceError, match="stage 'robot', optimizer\\.muon: Muon's steps take whole matrices"):
+        check_parallel(job, 2)
 
 
 def test_robot_data_that_disagrees_is_refused(make_job: Make, watched: Any) -> None:

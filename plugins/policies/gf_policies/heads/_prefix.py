@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gf_core.errors import GrinningFaceError
-from gf_core.training.contracts import Batch, Context
+from gf_core.training.contracts import Batch, Context, Segment
 
 
 def checked_layer(layer: int, layers: int, *, where: str) -> int:
@@ -24,8 +24,14 @@ def checked_layer(layer: int, layers: int, *, where: str) -> int:
     return layer % (layers + 1)
 
 
-def prefix_states(context: Context, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def prefix_states(context: Context, layer: int, dtype: torch.dtype, *, images: bool = True) -> tuple[Tensor, Tensor]:
     """What a head may attend to, in one layer.
+
+    Args:
+        context: what the backbone computed.
+        layer: index of the hidden state.
+        dtype: of the result.
+        images: whether the prefix's image tokens belong to it.
 
     Returns:
         ``(B, N, D)`` hidden states, 0 wherever they may not be read, and ``(B, N) bool``, where they may: the prefix, then the
@@ -35,6 +41,10 @@ def prefix_states(context: Context, layer: int, dtype: torch.dtype) -> tuple[Ten
         GrinningFaceError: features of another width than the hidden states.
     """
     states, mask = context.hidden[layer], context.prefix
+    if not images:
+        mask = mask & ~context.mask(Segment.IMAGE)
+        kept = mask.any(0)
+        states, mask = states[:, kept], mask[:, kept]
     for name, feature in context.features.items():
         if feature.shape[-1] != states.shape[-1]:
             raise GrinningFaceError(

@@ -15,19 +15,29 @@ REGRESSION = HeadSpec(
     extra=_EXTRA,
     config_schema=settings(
         readout=choice(
-            "what is read: one query token per step of the chunk, the mean over the prefix, the prefix's last token, or all "
-            "of the prefix by attention (ACT, arXiv 2304.13705)",
+            "what is read: one query token per step of the chunk, the mean over the prefix, the prefix's last token, all of the "
+            "prefix by a decoder's attention (ACT, arXiv 2304.13705), or by a single one whose findings go through the residual "
+            "network together with the state's token (pooling, arXiv 1810.00825)",
             "query",
             "mean",
             "last",
             "attention",
+            "pooled",
+        ),
+        reads=choice(
+            "what mean, attention and pooled read: the whole prefix, or without image tokens, where words hold what they mean",
+            "prefix",
+            "text",
         ),
         layer=integer(
             -1, "hidden state that is read: 0 for the embeddings, then one per layer; negative counts from the last", low=None
         ),
         width=integer(1024, "width of the residual blocks, or of the attending ones"),
         blocks=integer(2, "number of these blocks", low=0),
-        attention_heads=integer(8, "attention heads of the attending blocks; must divide the width"),
+        attention_heads=integer(
+            8, "attention heads of the attending blocks, must divide the width; of the pooling, must divide the backbone's"
+        ),
+        pooled=integer(4, "queries of the pooling"),
         loss=choice("absolute or squared error", "l1", "l2"),
     ),
 )

@@ -36,10 +36,10 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from gf_core._interrupts import uninterrupted
 from gf_core.errors import GrinningFaceError
 from gf_core.training.job import JobDirectory
+from gf_core.training.muon import Muon
 from gf_policies.nano.architecture import WIDTH, make_config, make_model
 from gf_policies.nano.batches import COMMON, IGNORE, PageBatch, Pages, Settings
 from gf_policies.nano.drawing import COLOURS
-from gf_policies.nano.muon import Muon
 from gf_policies.nano.places import FINE, GRID, LOCATIONS
 from gf_policies.nano.questions import all_texts
 from gf_policies.nano.things import Thing

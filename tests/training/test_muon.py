@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gf_policies.nano.muon import Muon, orthogonal
+from gf_core.training.muon import Muon, orthogonal
 
 SHAPES = pytest.mark.parametrize("shape", [(24, 24), (24, 64), (64, 24)])
 
