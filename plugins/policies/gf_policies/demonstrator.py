@@ -29,6 +29,8 @@ WANDER_TURN = 0.6
 """Twist of a random start, at most [rad]."""
 WANDER_SECONDS = 1.0
 """A random start takes this long at most: what can't be reached by then isn't."""
+LATE_SECONDS = 2.25
+"""A miss that goes unnoticed is noticed within this time: by then the gripper has opened above the card."""
 NARROWEST = 0.6
 """Opening of the gripper at a random start, at least, so that the arm looks ready to grip or nearly."""
 
@@ -38,6 +40,7 @@ class Act(Enum):
 
     WANDER = auto()
     MISS = auto()
+    CARRY = auto()
     RISE = auto()
     EXPERT = auto()
 
@@ -52,6 +55,7 @@ class Part:
         offset: of the missed grasp from the cube, along, across and up, seen from its faces [m].
         goal: position that is gone to while wandering or rising [m].
         opening: of the gripper while wandering.
+        late: steps that an unnoticed miss goes on for.
         steps: taken in the present act.
     """
 
@@ -60,6 +64,7 @@ class Part:
     offset: Doubles
     goal: Doubles | None = None
     opening: float = OPEN
+    late: int = 0
     steps: int = 0
 
     def next(self) -> None:
@@ -76,11 +81,14 @@ class Demonstrator:
         expert: who takes over.
         retries: share of episodes that begin with a missed grasp.
         perturb: share of episodes that begin with a random motion.
+        unnoticed: share of missed grasps that are noticed only later.
     """
 
-    def __init__(self, context: PolicyContext, expert: ScriptedPolicy, *, retries: float, perturb: float) -> None:
+    def __init__(
+        self, context: PolicyContext, expert: ScriptedPolicy, *, retries: float, perturb: float, unnoticed: float
+    ) -> None:
         self._hz, self._expert = context.action.hz, expert
-        self._retries, self._perturb = retries, perturb
+        self._retries, self._perturb, self._unnoticed = retries, perturb, unnoticed
         self._parts: dict[int, Part] = {}
         self._imitable: dict[int, bool] = {}
 
@@ -90,10 +98,13 @@ class Demonstrator:
         for slot, seed in zip(slots, seeds, strict=True):
             rng = np.random.default_rng([seed, 1])
             wanders, misses = rng.random(2) < (self._perturb, self._retries)
-            acts = [Act.WANDER] * bool(wanders) + [Act.MISS, Act.RISE] * bool(misses) + [Act.EXPERT]
+            later = np.random.default_rng([seed, 2])
+            missing = [Act.MISS, Act.CARRY, Act.RISE] if later.random() < self._unnoticed else [Act.MISS, Act.RISE]
+            acts = [Act.WANDER] * bool(wanders) + missing * bool(misses) + [Act.EXPERT]
             along = rng.uniform(*MISS_ALONG) * rng.choice([-1, 1])
             offset = np.array([along, rng.uniform(-MISS_ACROSS, MISS_ACROSS), rng.uniform(0, MISS_ABOVE)])
-            self._parts[int(slot)] = Part(acts=acts, rng=rng, offset=offset)
+            late = int(later.integers(1, math.ceil(LATE_SECONDS * self._hz)))
+            self._parts[int(slot)] = Part(acts=acts, rng=rng, offset=offset, late=late)
 
     def act(self, observation: Observation) -> ActionChunk:
         """One step for every slot."""
@@ -113,9 +124,14 @@ class Demonstrator:
             part.acts = [Act.EXPERT]
         while True:
             act = part.acts[0]
-            action = {Act.WANDER: self._wander, Act.MISS: self._miss, Act.RISE: self._rise, Act.EXPERT: self._expert_step}[act](
-                slot, part, view
-            )
+            does = {
+                Act.WANDER: self._wander,
+                Act.MISS: self._miss,
+                Act.CARRY: self._carry,
+                Act.RISE: self._rise,
+                Act.EXPERT: self._expert_step,
+            }
+            action = does[act](slot, part, view)
             if action is not None:
                 part.steps += 1
                 self._imitable[slot] = act in (Act.RISE, Act.EXPERT)
@@ -139,6 +155,12 @@ class Demonstrator:
         """The expert's grasp of a cube that isn't there, or nothing once the gripper has closed on it."""
         action = self._expert.step(slot, dataclasses.replace(view, cube=_beside(view.cube, part.offset)))
         return None if self._expert.scripts[slot].phase is Phase.LIFT else action
+
+    def _carry(self, slot: int, part: Part, view: View) -> Doubles | None:
+        """Go on with an empty gripper as if the cube were in it, or nothing once that is noticed."""
+        if part.steps >= part.late or self._expert.scripts[slot].phase is Phase.RETREAT:
+            return None
+        return self._expert.step(slot, view)
 
     def _rise(self, slot: int, part: Part, view: View) -> Doubles | None:
         """Open and go straight up, or nothing once that is done and the expert begins anew."""
@@ -166,4 +188,5 @@ def _beside(cube: Doubles, offset: Doubles) -> Doubles:
 def make_demonstrator(config: Mapping[str, Any], context: PolicyContext) -> Demonstrator:
     """Entry point of gf/demonstrator-v1."""
     expert = make_expert({}, context)
-    return Demonstrator(context, expert, retries=float(config["retries"]), perturb=float(config["perturb"]))
+    shares = {name: float(config[name]) for name in ("retries", "perturb", "unnoticed")}
+    return Demonstrator(context, expert, **shares)

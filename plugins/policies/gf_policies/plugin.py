@@ -32,6 +32,13 @@ DEMONSTRATOR_SETTINGS = {
             "default": 0,
             "description": "Share of episodes in which the arm first moves at random, up to 10 cm along each axis.",
         },
+        "unnoticed": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 0,
+            "description": "Share of missed grasps after which the empty gripper goes on towards the card, for up to 2.2 s.",
+        },
     },
 }
 

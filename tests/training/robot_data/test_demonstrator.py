@@ -50,6 +50,24 @@ def test_errors_come_first_and_are_marked(erring: RobotDataset) -> None:
     assert len({erring.chunk(owner, 0, 1)[0].tobytes() for owner in range(4)}) == 4, "random starts differ"
 
 
+def test_an_unnoticed_miss_goes_on_with_an_empty_gripper_and_is_not_to_be_imitated(erring: RobotDataset, tmp_path: Path) -> None:
+    out = tmp_path / "demos"
+    settings = ("retries=1", "perturb=1", "unnoticed=1")
+    record_few(out, cameras=TINY, policy="gf/demonstrator-v1", policy_config=settings, limit=4, env_config=("render=fast",))
+    later = RobotDataset(out)
+    for owner, episode in enumerate(later.episodes):
+        before, noticed = erring.chunk(owner, 0, erring.episodes[owner].length)
+        actions, imitate = later.chunk(owner, 0, episode.length)
+        first, begins = int(np.argmax(noticed)), int(np.argmax(imitate))
+        assert np.array_equal(actions[:first], before[:first]), "the same miss"
+        assert first < begins <= first + 45
+        assert imitate[begins:].all()
+        assert np.linalg.norm(actions[first:begins, :3], axis=1).max() > 0.01, "it goes on"
+        assert (actions[first : first + 1, 6] == 0).all(), "with a closed gripper"
+        assert (actions[begins : begins + 3, 6] == 1).all(), "and opens when it notices"
+    assert len({int(np.argmax(later.chunk(o, 0, e.length)[1])) for o, e in enumerate(later.episodes)}) > 1
+
+
 def test_marked_frames_are_no_samples_but_can_be_read(erring: RobotDataset) -> None:
     owners = [erring.locate(index) for index in range(len(erring))]
     assert len(erring) == sum(int(erring.chunk(o, 0, e.length)[1].sum()) for o, e in enumerate(erring.episodes))
