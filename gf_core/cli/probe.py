@@ -26,6 +26,7 @@ DEFAULT_SUITE = "gf/dev@1"
 @click.option(
     "--suite", metavar="SUITE", help=f"Whose first frames are shown.  [default: {DEFAULT_SUITE} unless --data is given]"
 )
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Only this split of the suite. Repeatable.")
 @click.option("--data", multiple=True, metavar="NAME=FILE", help="Also ask from vision-language data (.jsonl). Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Most episodes of the suite, and samples of each data.")
 @click.option("--camera", default="", metavar="NAME", help="Through which scenes are seen.  [default: the policy's first]")
@@ -64,6 +65,7 @@ DEFAULT_SUITE = "gf/dev@1"
 def command(
     checkpoint: Path,
     suite: str | None,
+    splits: tuple[str, ...],
     data: tuple[str, ...],
     limit: int | None,
     camera: str,
@@ -88,7 +90,7 @@ def command(
     \b
     Examples:
       gf probe trained/lora/checkpoint
-      gf probe trained/lora/checkpoint --suite gf/standard@1 --png probe.png
+      gf probe trained/lora/checkpoint --suite gf/standard@1 --split val --png probe.png
       gf probe trained/lora/checkpoint --data vl=vqa/conversations.jsonl --limit 200
     """
     try:
@@ -99,7 +101,8 @@ def command(
     standard = Wordings()
     request = Request(
         checkpoint=checkpoint,
-        suite=suite or (None if data else DEFAULT_SUITE),
+        suite=suite or (None if data and not splits else DEFAULT_SUITE),
+        splits=splits,
         data=_bindings(data),
         limit=limit,
         camera=camera,

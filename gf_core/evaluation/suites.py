@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gf_core.canonical import content_hash
 from gf_core.contracts import Episode, SubGoal
-from gf_core.errors import GrinningFaceError, PluginError
+from gf_core.errors import GrinningFaceError, PluginError, did_you_mean
 from gf_core.registry import brought_by, read_document
 from gf_core.schemas import load_document, parse_json, validate
 from gf_core.specs import Provenance
@@ -136,6 +136,23 @@ def _episode(row: Mapping[str, Any], *, env: str, control_hz: float) -> Episode:
         factors=row["factors"],
         scene=row["scene"],
     )
+
+
+def check_splits(suite: Suite, splits: Iterable[str], *, where: str) -> None:
+    """Nothing, where a suite has these splits.
+
+    Args:
+        suite: the suite.
+        splits: their names.
+        where: who asks.
+
+    Raises:
+        GrinningFaceError: it lacks one.
+    """
+    for split in splits:
+        if split not in suite.splits:
+            hint = did_you_mean(split, suite.splits) or f"it has {', '.join(suite.splits)}"
+            raise GrinningFaceError(f"{suite.id} has no split {split!r}", where=where, hint=hint)
 
 
 def at_rate(episode: Episode, control_hz: float) -> Episode:

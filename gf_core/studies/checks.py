@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.evaluation import load_suite, make_plan
 from gf_core.evaluation.matching import check_actions, check_observes, check_rate
+from gf_core.evaluation.suites import check_splits
 from gf_core.schemas import validate_config
 from gf_core.specs import Observes, PolicyInterface
 from gf_core.studies.data import check_command, demos_request
@@ -88,7 +89,7 @@ def check_study(study: Study, cells: Sequence[Cell], host: PluginHost) -> dict[G
             check_metric(study.sweep, host)
     if study.probe is not None and study.probe["suite"] is not None:
         with findings.of("probe"):
-            load_suite(study.probe["suite"], host)
+            check_splits(load_suite(study.probe["suite"], host), study.probe["splits"], where="probe")
     for name in needed_data(study, trainings):
         with findings.of(f"data {name}"):
             _check_data(study.data[name], host)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gf_core.canonical import content_hash
-from gf_core.errors import GrinningFaceError, did_you_mean
+from gf_core.errors import GrinningFaceError
 from gf_core.evaluation import Request, Resources, run_suite
+from gf_core.evaluation.suites import check_splits
 from gf_core.schemas import load_document
 from gf_core.studies.document import Evaluation, Study
 from gf_core.studies.folder import StudyFolder, write_document
@@ -31,10 +32,7 @@ def chosen_episodes(evaluation: Evaluation, suite: Suite) -> tuple[str, ...]:
     Raises:
         GrinningFaceError: the suite has no such split.
     """
-    for split in evaluation.splits:
-        if split not in suite.splits:
-            hint = did_you_mean(split, suite.splits) or f"it has {', '.join(suite.splits)}"
-            raise GrinningFaceError(f"{suite.id} has no split {split!r}", where="evaluate", hint=hint)
+    check_splits(suite, evaluation.splits, where="evaluate")
     counts: Counter[str] = Counter()
     chosen = []
     for episode in suite.episodes:
@@ -86,6 +84,7 @@ def probe(
     request = ProbeRequest(
         checkpoint=checkpoint,
         suite=settings["suite"],
+        splits=tuple(settings["splits"]),
         data={name: data_path(study, folder, name) for name in settings["data"]},
         limit=settings["limit"] or None,
         camera=settings["camera"],

@@ -61,7 +61,8 @@ def test_retries_and_perturbations_choose_the_demonstrator(tmp_path: Path, capsy
     arguments = ("--limit", 1, "--size", 16, "--retries", 1, "--perturb", 0.5, "--env-set", "render=fast", "--format", "webp")
     assert gf("demos", "record", "gf/smoke@1", "--out", tmp_path / "out", *arguments, "--json") == 0
     recording = json.loads(capsys.readouterr().out)["recording"]
-    assert recording["policy"] == {"id": "gf/demonstrator-v1", "config": {"retries": 1.0, "perturb": 0.5, "unnoticed": 0}, "seed": 0}
+    settings = {"retries": 1.0, "perturb": 0.5, "unnoticed": 0}
+    assert recording["policy"] == {"id": "gf/demonstrator-v1", "config": settings, "seed": 0}
     assert recording["environment"]["config"] == {"render": "fast"}
     assert recording["format"] == "webp"
 

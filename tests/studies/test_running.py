@@ -166,6 +166,7 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_made(gf: Gf, study_docu
         backbones={"small": {"id": "local/small-v1"}, "large": {"id": "local/smal-v1"}},
         evaluate=[{"suite": "gf/smok@1"}, {"suite": "gf/quick@1", "splits": ["vall"]}],
         policy={"batch_sise": 2},
+        probe={"suite": "gf/quick@1", "splits": ["trian"]},
         contrasts=[{"first": "full", "second": "lora"}],
     )
     code, out, err = gf(document)
@@ -177,6 +178,7 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_made(gf: Gf, study_docu
         "'local/smal-v1'",
         "'gf/smok@1'",
         "no split 'vall'; did you mean 'val'?",
+        "no split 'trian'; did you mean 'train'?",
         "batch_sise",
         "there is no 'later' in the list",
         "expected an integer, found 'wide'",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from gf_core.contracts import Deck, Episode, Images
 from gf_core.errors import GrinningFaceError, PluginError
 from gf_core.evaluation.environment import load_deck, make_env
 from gf_core.evaluation.matching import check_decks, check_loaded_deck, check_observes
-from gf_core.evaluation.suites import Suite
+from gf_core.evaluation.suites import Suite, check_splits
 from gf_core.registry import brought_by, one_line
 from gf_core.schemas import validate_config
 from gf_core.specs import Observes, PolicyInterface
@@ -46,13 +46,20 @@ class Asked:
     target: int
 
 
-def choose(suite: Suite, limit: int | None) -> list[Asked]:
+def choose(suite: Suite, limit: int | None, splits: Collection[str] = ()) -> list[Asked]:
     """The suite's episodes that have a right card, in its order; of ``limit`` of them, as many with each place as can be.
 
+    Args:
+        suite: the suite.
+        limit: most of them; ``None`` for all.
+        splits: only those of these splits; none for all.
+
     Raises:
-        GrinningFaceError: no episode says where its target is.
+        GrinningFaceError: no episode says where its target is, or the suite has no such split.
     """
-    found = [asked for episode in suite.episodes if (asked := _asked(episode)) is not None]
+    check_splits(suite, splits, where="probe")
+    within = (episode for episode in suite.episodes if not splits or episode.split in splits)
+    found = [asked for episode in within if (asked := _asked(episode)) is not None]
     if not found:
         raise GrinningFaceError(
             "no episode says which card is its target", where=suite.source, hint="the probe reads factors.target_position"
@@ -92,6 +99,7 @@ def add_suite(
     host: PluginHost,
     *,
     limit: int | None,
+    splits: Collection[str],
     camera: str,
     size: tuple[int, int],
     wordings: Wordings,
@@ -103,7 +111,7 @@ def add_suite(
     Raises:
         GrinningFaceError: the suite can't be shown to the policy: no such camera, a missing deck, no targets.
     """
-    chosen = choose(suite, limit)
+    chosen = choose(suite, limit, splits)
     check_decks(suite.decks, host, source=suite.source)
     decks = {name: load_deck(name, host) for name in sorted({deck for asked in chosen for deck, _ in asked.faces})}
     for name, loaded in decks.items():

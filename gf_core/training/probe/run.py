@@ -47,6 +47,7 @@ class Request:
     Attributes:
         checkpoint: the directory.
         suite: id or file; ``None`` for none.
+        splits: of the suite; none for all.
         data: names to vision-language data.
         limit: most episodes of the suite, and most samples of each data; ``None`` for all episodes and :data:`DATA_LIMIT`
             samples.
@@ -62,6 +63,7 @@ class Request:
 
     checkpoint: Path
     suite: str | None
+    splits: tuple[str, ...] = ()
     data: Mapping[str, Path] = field(default_factory=dict)
     limit: int | None = None
     camera: str = ""
@@ -94,6 +96,7 @@ def probe_checkpoint(request: Request, host: PluginHost, watch: Watch = lambda d
             suite,
             host,
             limit=request.limit,
+            splits=request.splits,
             camera=camera,
             size=size,
             wordings=request.wordings,
@@ -179,6 +182,7 @@ def _suite_json(suite: Suite | None) -> JSON:
 def _settings_json(request: Request, camera: str, size: tuple[int, int]) -> JSON:
     return {
         "limit": request.limit,
+        "splits": list(request.splits),
         "camera": camera,
         "size": list(size),
         "naming": list(request.wordings.naming),

@@ -127,6 +127,7 @@ def test_robot_data_asks_nothing() -> None:
         (["--set", "backbone.seed=1"], "was trained on a backbone with fingerprint"),
         (["--set", "seed=1"], "'seed' can't be changed"),
         (["--suite", "gf/smoke@2"], "gf/smoke@2"),
+        (["--split", "smoek"], "gf/smoke@1 has no split 'smoek'"),
         (["--data", "x=nowhere.jsonl"], "there is no such file"),
         (["--out", "nowhere/probe.json"], "nowhere: there is no such folder"),
     ],
@@ -152,6 +153,13 @@ def test_a_limit_takes_every_place_as_often(host: PluginHost) -> None:
     assert sorted(sum(asked.target == place for asked in chosen) for place in range(3)) == [10, 10, 11]
     assert len(choose(suite, None)) == len(choose(suite, 10_000)) == 384
     assert all(asked.faces[asked.target][1] == asked.episode.factors["target"] for asked in chosen)
+
+
+def test_only_a_split(host: PluginHost) -> None:
+    suite = load_suite("gf/standard@1", host)
+    chosen = choose(suite, 10, ["val"])
+    assert [asked.episode.split for asked in chosen] == ["val"] * 10
+    assert len(choose(suite, None, ["val", "id"])) == 800
 
 
 def test_a_suite_that_does_not_say_its_targets(host: PluginHost) -> None:
