@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gf_core.contracts import ActionChunk, Bools, Doubles, Observation, PolicyContext, Slots
-from gf_policies.expert import HOVER, NEAR, OPEN, SPEED, Phase, ScriptedPolicy, View, make_expert, misfit_of, view_of
+from gf_policies.expert import CLOSED, HOVER, NEAR, OPEN, SPEED, Phase, ScriptedPolicy, View, make_expert, misfit_of, view_of
 
 MISS_ALONG, MISS_ACROSS, MISS_ABOVE = (0.03, 0.045), 0.008, 0.02
 """The gripper closes beside the cube [m]: so far in front of or behind the plane in which its fingers close, by at most so much
@@ -42,6 +42,7 @@ class Act(Enum):
     MISS = auto()
     CARRY = auto()
     RISE = auto()
+    RETURN = auto()
     EXPERT = auto()
 
 
@@ -53,8 +54,8 @@ class Part:
         acts: what is left, the present first; the last is the expert's.
         rng: draws what isn't drawn yet.
         offset: of the missed grasp from the cube, along, across and up, seen from its faces [m].
-        goal: position that is gone to while wandering or rising [m].
-        opening: of the gripper while wandering.
+        goal: position that is gone to while wandering, rising or returning [m].
+        opening: of the gripper while wandering or returning.
         late: steps that an unnoticed miss goes on for.
         steps: taken in the present act.
     """
@@ -99,7 +100,7 @@ class Demonstrator:
             rng = np.random.default_rng([seed, 1])
             wanders, misses = rng.random(2) < (self._perturb, self._retries)
             later = np.random.default_rng([seed, 2])
-            missing = [Act.MISS, Act.CARRY, Act.RISE] if later.random() < self._unnoticed else [Act.MISS, Act.RISE]
+            missing = [Act.MISS, Act.CARRY, Act.RETURN] if later.random() < self._unnoticed else [Act.MISS, Act.RISE]
             acts = [Act.WANDER] * bool(wanders) + missing * bool(misses) + [Act.EXPERT]
             along = rng.uniform(*MISS_ALONG) * rng.choice([-1, 1])
             offset = np.array([along, rng.uniform(-MISS_ACROSS, MISS_ACROSS), rng.uniform(0, MISS_ABOVE)])
@@ -129,12 +130,13 @@ class Demonstrator:
                 Act.MISS: self._miss,
                 Act.CARRY: self._carry,
                 Act.RISE: self._rise,
+                Act.RETURN: self._return,
                 Act.EXPERT: self._expert_step,
             }
             action = does[act](slot, part, view)
             if action is not None:
                 part.steps += 1
-                self._imitable[slot] = act in (Act.RISE, Act.EXPERT)
+                self._imitable[slot] = act in (Act.RISE, Act.RETURN, Act.EXPERT)
                 return action
             part.next()
 
@@ -171,6 +173,24 @@ class Demonstrator:
             return self._expert.towards(part.goal, OPEN, SPEED, script, view)
         script.phase, script.steps = Phase.HOVER, 0
         return None
+
+    def _return(self, slot: int, part: Part, view: View) -> Doubles | None:
+        """Up and back above the cube with the gripper as it is, or nothing once that is done and the expert begins anew.
+
+        What tells an empty gripper from a full one is how far it closed. Were it opened at once, one frame alone would show that.
+        """
+        script = self._expert.scripts[slot]
+        height = view.cube[2] + HOVER
+        if part.goal is None:
+            part.goal = np.array([*view.position[:2], max(view.position[2], height)])
+            part.opening = OPEN if script.phase is Phase.RETREAT else CLOSED
+        over = np.array([*view.cube[:2], height])
+        if math.dist(view.tool, over) <= NEAR:
+            script.phase, script.steps = Phase.HOVER, 0
+            return None
+        if math.dist(view.tool, part.goal) <= NEAR:
+            part.goal = over
+        return self._expert.towards(part.goal, part.opening, SPEED, script, view)
 
     def _expert_step(self, slot: int, part: Part, view: View) -> Doubles:
         return self._expert.step(slot, view)
