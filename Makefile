@@ -5,7 +5,7 @@ RUNS ?= runs
 BIN := $(VENV)/bin
 # Installed first, so that no other package's range brings another build.
 TORCH ?= torch==2.13.0
-POLICIES := gf/expert-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
+POLICIES := gf/expert-v1 gf/nano-vla-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: run test test-full interop lint check format opengl clean help
@@ -13,11 +13,12 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: opengl $(VENV)/.run ## Evaluate the expert and the controls on gf/quick@1 and report.
+run: opengl $(VENV)/.run ## Evaluate nano, the expert and the controls on gf/quick@1 and report.
 	@for policy in $(POLICIES); do \
 	  $(BIN)/gf run gf/quick@1 --policy $$policy --out $(RUNS)/quick/$$(basename $$policy) >/dev/null || exit $$?; \
 	done
 	@$(BIN)/gf report $(RUNS)/quick
+	@$(BIN)/gf report $(RUNS)/quick --html $(RUNS)/quick/report.html
 
 test: opengl check ## Lint, types, import arrows, and the tests that CI runs.
 	$(PYTEST) -m "not full"
@@ -47,11 +48,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[train]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@ $(VENV)/.run
 

@@ -6,6 +6,7 @@ from gf_core.hookspecs import Register, hookimpl
 from gf_core.specs import BackboneSpec, HeadSpec, Observes, PolicySpec
 from gf_policies.backbones.specs import BACKBONES
 from gf_policies.heads.specs import HEADS
+from gf_policies.vla_settings import NANO_SETTINGS
 from gf_policies.vla_settings import SETTINGS as VLA_SETTINGS
 
 gf_api_version = 1
@@ -93,6 +94,14 @@ POLICIES = (
         entry_point="gf_policies.vla:make_vla",
         interface="gf_policies.vla:interface",
         config_schema=VLA_SETTINGS,
+        extra="grinningface[train]",
+    ),
+    PolicySpec(
+        id="gf/nano-vla-v1",
+        summary="the small vision-language-action model that comes with the program, made of gf/nano-v1",
+        entry_point="gf_policies.vla:make_vla",
+        interface="gf_policies.vla:interface",
+        config_schema=NANO_SETTINGS,
         extra="grinningface[train]",
     ),
     PolicySpec(id="gf/null-v1", summary="holds still", entry_point="gf_policies.controls:make_null", observes=_BLIND),

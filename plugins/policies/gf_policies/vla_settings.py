@@ -1,4 +1,4 @@
-"""Settings of `gf/vla-v1`, apart from the policy so that listing plugins imports no NumPy."""
+"""Settings of `gf/vla-v1` and `gf/nano-vla-v1`, apart from the policy so that listing plugins imports no NumPy."""
 
 from __future__ import annotations
 
@@ -30,5 +30,18 @@ SETTINGS: Mapping[str, Any] = {
             "description": "observations of one forward; with more than 1, an action's last bits depend on who shares the batch",
         },
         "threads": {"type": "integer", "minimum": 0, "default": 0, "description": "CPU threads; 0 for torch's own choice"},
+    },
+}
+
+NANO_SETTINGS: Mapping[str, Any] = {
+    **SETTINGS,
+    "required": [],
+    "properties": {
+        **SETTINGS["properties"],
+        "checkpoint": {
+            "description": "the folder that comes with the program",
+            "const": "package:gf_policies/nano/vla",
+            "default": "package:gf_policies/nano/vla",
+        },
     },
 }
