@@ -108,8 +108,10 @@ def add_suite(
 ) -> None:
     """Add a suite's questions: which card, on every chosen episode's first frame, and the name of every target's picture.
 
+    ``limit`` and ``splits`` choose episodes as in :func:`choose`; ``size`` is height and width [px].
+
     Raises:
-        GrinningFaceError: the suite can't be shown to the policy: no such camera, a missing deck, no targets.
+        GrinningFaceError: the suite can't be shown to the policy: no such camera or split, a missing deck, no targets.
     """
     chosen = choose(suite, limit, splits)
     check_decks(suite.decks, host, source=suite.source)
