@@ -55,6 +55,11 @@ def validate_config(config: Mapping[str, Any], schema: Mapping[str, Any] | None,
     return completed
 
 
+def default_settings(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What settings are where nobody gives any; those without a default are absent."""
+    return _check({}, schema, "")[0]
+
+
 def _check(config: object, schema: Mapping[str, Any] | None, source: str) -> tuple[dict[str, Any], list[Problem]]:
     try:
         plain = parse_json(json.dumps(to_json(config)).encode(), source=source)

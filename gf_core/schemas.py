@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 import gf_schemas
 from gf_core._json import load_json, parse_json, read_bounded
 from gf_core._problems import MAX_PROBLEMS, Problem, printable, refuse, show, suggest
-from gf_core._settings import apply_settings, parse_setting, validate_config
+from gf_core._settings import apply_settings, default_settings, parse_setting, validate_config
 from gf_core.errors import SchemaError
 from gf_core.rules import RULES, Rule, check_rules, check_suite_metrics, rule_problems
 
@@ -42,6 +42,7 @@ __all__ = [
     "apply_settings",
     "check_rules",
     "check_suite_metrics",
+    "default_settings",
     "describe",
     "describe_all",
     "find_problems",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gf_core.cli._common import make_host, page_options, plugin_option, print_json
+from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
     from gf_core.evaluation.suites import Suite
     from gf_core.plugins import PluginHost
-    from gf_core.reporting import Evidence, RunReport, SuiteLoader
+    from gf_core.reporting import DefaultsLoader, Evidence, RunReport, SuiteLoader
     from gf_core.reporting.film import Watch
 
 WIDTH = 100
@@ -63,8 +64,8 @@ def command(
     if page is not None:
         check_place(page)
     host = make_host(plugin_files)
-    load_suite = suite_loader(file, host)
-    evidence = attach_probes([read_evidence(path, load_suite) for path in find_runs(runs)], probes)
+    load_suite, load_defaults = suite_loader(file, host), defaults_loader(host)
+    evidence = attach_probes([read_evidence(path, load_suite, load_defaults) for path in find_runs(runs)], probes)
     reports = [one.report for one in evidence]
     if page is not None:
         _write_page(page, evidence, host, gallery=not no_gallery, silent=form is not None)
@@ -138,3 +139,16 @@ def print_reports(reports: Sequence[RunReport], *, notes: bool = True) -> None:
     drawable = not console.is_dumb_terminal and console.encoding.startswith("utf")
     for line in render(reports, width=width, whiskers=drawable, notes=notes):
         console.print(Text.assemble(*line), soft_wrap=True)
+
+
+def defaults_loader(host: PluginHost) -> DefaultsLoader:
+    """The defaults of policies that are known here, by id."""
+    from gf_core.schemas import default_settings
+
+    def load(policy: str) -> Mapping[str, Any]:
+        try:
+            return default_settings(host.policies.get(policy).config_schema)
+        except GrinningFaceError:
+            return {}
+
+    return load

@@ -144,8 +144,10 @@ def _run(request: Request, resources: Resources, host: PluginHost, out: Path | N
 def _print(result: RunResult, as_json: bool) -> None:
     from gf_core.cli.report import print_reports
     from gf_core.reporting import read_report, to_document
+    from gf_core.schemas import default_settings
 
-    report = read_report(result.run.path, lambda _: result.plan.suite)
+    defaults = default_settings(result.plan.policy.config_schema)
+    report = read_report(result.run.path, lambda _: result.plan.suite, lambda _: defaults)
     if as_json:
         print_json("report", to_document([report]))
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gf_core.cli._common import json_option, make_host, page_options, plugin_option, print_json
-from gf_core.cli.report import WIDTH, suite_loader, watching
+from gf_core.cli.report import WIDTH, defaults_loader, suite_loader, watching
 
 if TYPE_CHECKING:
     from gf_core.studies.report.evidence import StudyEvidence
@@ -41,7 +41,7 @@ def command(
     if page is not None:
         check_place(page)
     host = make_host(plugin_files)
-    evidence = read_evidence_of_study(directory, suite_loader(file, host))
+    evidence = read_evidence_of_study(directory, suite_loader(file, host), defaults_loader(host))
     if page is not None:
         with watching() as watch:
             text = study_page(evidence, host, page, gallery=not no_gallery, watch=watch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SuiteLoader = Callable[[str], "Suite"]
 """From a suite's id to the suite; raises a GrinningFaceError where it can't."""
+
+DefaultsLoader = Callable[[str], Mapping[str, Any]]
+"""From a policy's id to the settings that it has unless told otherwise; empty where it isn't known here."""
 
 _ROW: Mapping[str, type] = {
     "episode": str,
@@ -41,8 +44,8 @@ class RunReport:
         suite, suite_sha256: what was run.
         split_notes: split to what it holds; empty where the suite isn't known here.
         policy: id of the policy.
-        settings: what tells this run of the policy from others: its configuration, and seed and chunk length unless they are
-            the defaults.
+        settings: the policy's configuration, complete, and seed and chunk length unless they are the defaults.
+        defaults: what the policy's settings are here unless somebody says otherwise; empty where the policy isn't known.
         privileged: whether the policy sees the simulator's state.
         marks: what a reader must know before comparing: ``privileged``, ``unpackaged``, ``partial ...``, ``variant ...``,
             ``INCOMPLETE ...``, ``INVALID ...``.
@@ -70,6 +73,12 @@ class RunReport:
     splits: tuple[SplitSummary, ...]
     tally: Tally
     problem: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chosen_settings(self) -> dict[str, Any]:
+        """What tells this run of the policy from others: its settings, less those that have their default."""
+        return {key: value for key, value in self.settings.items() if key not in self.defaults or self.defaults[key] != value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +117,20 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def read_report(path: Path, load_suite: SuiteLoader) -> RunReport:
+def read_report(path: Path, load_suite: SuiteLoader, load_defaults: DefaultsLoader = lambda _: {}) -> RunReport:
     """The summary alone; see :func:`read_evidence`."""
-    return read_evidence(path, load_suite).report
+    return read_evidence(path, load_suite, load_defaults).report
 
 
-def read_evidence(path: Path, load_suite: SuiteLoader) -> Evidence:
+def read_evidence(path: Path, load_suite: SuiteLoader, load_defaults: DefaultsLoader = lambda _: {}) -> Evidence:
     """Read a run directory, finished or not, and summarise it.
 
     Where the suite can't be loaded here, or isn't the one that was run, only success is reported, and ``problem`` says why.
+
+    Args:
+        path: the run directory.
+        load_suite: suites by id.
+        load_defaults: a policy's defaults by its id. Where they are known, the run's name leaves out what has its default.
 
     Raises:
         RunDirectoryError: not a run directory, or a damaged or edited one.
@@ -152,6 +166,7 @@ def read_evidence(path: Path, load_suite: SuiteLoader) -> Evidence:
         splits=tuple(sorted(splits, key=lambda s: order.index(s.split))),
         tally=tally(run.records),
         problem=problem,
+        defaults=load_defaults(identity["policy"]["id"]),
     )
     return Evidence(report=report, run=run, suite=suite)
 

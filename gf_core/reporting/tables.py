@@ -105,7 +105,8 @@ def _metric_columns(index: int, decl: MetricDecl) -> list[Column]:
 
 def label(report: RunReport) -> str:
     """The policy and what tells this run of it from others."""
-    settings = [f"{key}={value if isinstance(value, str) else canonical_json(value)}" for key, value in report.settings.items()]
+    chosen = report.chosen_settings.items()
+    settings = [f"{key}={value if isinstance(value, str) else canonical_json(value)}" for key, value in chosen]
     return printable(" ".join([report.policy, *settings]))
 
 

@@ -56,6 +56,16 @@ def test_a_report_has_a_row_per_split_in_the_suites_order(make_run: MakeRun, loa
     assert "Emojis never trained on." in text(report)
 
 
+def test_a_runs_name_leaves_out_settings_that_have_their_default(make_run: MakeRun, load: Any) -> None:
+    run = make_run(run={"policy": {"config": {"device": "auto", "batch": 8, "model": "mine"}}})
+    report = read_report(run, load, lambda policy: {"device": "auto", "batch": 1, policy: None})
+    name = text(report).splitlines()[2]
+    assert "batch=8 model=mine" in name
+    assert "device" not in name
+    assert "device=auto" in text(read_report(run, load))
+    assert to_document([report])["runs"][0]["policy"]["settings"] == {"device": "auto", "batch": 8, "model": "mine"}
+
+
 def test_lines_fit_the_width(make_run: MakeRun, load: Any) -> None:
     report = replace(read_report(make_run(run={"policy": {"config": {"setting": "of some length"}}}), load), path="runs/a")
     for width in (60, 80, 100):

@@ -10,7 +10,7 @@ from typing import Any
 from gf_core._problems import printable
 from gf_core.canonical import sha256
 from gf_core.errors import GrinningFaceError, RunDirectoryError
-from gf_core.reporting import Evidence, SuiteLoader, find_runs, read_evidence
+from gf_core.reporting import DefaultsLoader, Evidence, SuiteLoader, find_runs, read_evidence
 from gf_core.reporting.tables import label
 from gf_core.runs import EPISODES, RUN
 from gf_core.schemas import load_document
@@ -127,12 +127,13 @@ class StudyEvidence:
         return tuple(sorted(found, key=lambda cell: cell.cell.seed))
 
 
-def read_evidence_of_study(path: Path, load_suite: SuiteLoader) -> StudyEvidence:
+def read_evidence_of_study(path: Path, load_suite: SuiteLoader, load_defaults: DefaultsLoader = lambda _: {}) -> StudyEvidence:
     """Read a study's directory, finished or not. A cell whose files can't be read counts as failed, with the reason.
 
     Args:
         path: what `gf study run` wrote.
         load_suite: suites by id.
+        load_defaults: as for `read_evidence`.
 
     Raises:
         GrinningFaceError: it is no study's directory; or its document, a record, its choices or its controls are damaged.
@@ -142,20 +143,20 @@ def read_evidence_of_study(path: Path, load_suite: SuiteLoader) -> StudyEvidence
     return StudyEvidence(
         path=path,
         study=found.study,
-        cells=tuple(_cell(path, found.folder.cell(state.cell), state, load_suite) for state in found.states),
+        cells=tuple(_cell(path, found.folder.cell(state.cell), state, load_suite, load_defaults) for state in found.states),
         choices=choices,
-        controls=tuple(_controls(path, load_suite)),
+        controls=tuple(_controls(path, load_suite, load_defaults)),
     )
 
 
-def _cell(root: Path, folder: Path, state: CellState, load_suite: SuiteLoader) -> CellEvidence:
+def _cell(root: Path, folder: Path, state: CellState, load_suite: SuiteLoader, load_defaults: DefaultsLoader) -> CellEvidence:
     record, told, kind = state.record, state.told, str(state.state)
     runs: tuple[Played, ...] = ()
     probe: Mapping[str, Any] | None = None
     curves: tuple[Curve, ...] = ()
     if record is not None:
         try:
-            runs = tuple(_played(root, run.path, load_suite, run.sha256) for run in record.runs.values())
+            runs = tuple(_played(root, run.path, load_suite, load_defaults, run.sha256) for run in record.runs.values())
             probe = load_document(record.probe, "probe") if record.probe else None
             curves = read_curves(record.metrics)
         except GrinningFaceError as error:
@@ -176,8 +177,8 @@ def _cell(root: Path, folder: Path, state: CellState, load_suite: SuiteLoader) -
     )
 
 
-def _played(root: Path, path: Path, load_suite: SuiteLoader, expected: str = "") -> Played:
-    evidence = read_evidence(path, load_suite)
+def _played(root: Path, path: Path, load_suite: SuiteLoader, load_defaults: DefaultsLoader, expected: str = "") -> Played:
+    evidence = read_evidence(path, load_suite, load_defaults)
     file = path / EPISODES
     digest = sha256(file.read_bytes()) if file.is_file() else ""
     if expected and digest != expected:
@@ -185,7 +186,7 @@ def _played(root: Path, path: Path, load_suite: SuiteLoader, expected: str = "")
     return Played(path=path.relative_to(root).as_posix(), sha256=digest, evidence=evidence)
 
 
-def _controls(root: Path, load_suite: SuiteLoader) -> Iterator[tuple[str, Played]]:
+def _controls(root: Path, load_suite: SuiteLoader, load_defaults: DefaultsLoader) -> Iterator[tuple[str, Played]]:
     """``controls/RUN`` and ``controls/NAME/RUN``."""
     folder = root / CONTROLS
     if not folder.is_dir():
@@ -193,5 +194,5 @@ def _controls(root: Path, load_suite: SuiteLoader) -> Iterator[tuple[str, Played
     for entry in sorted(folder.iterdir()):
         if (entry / RUN).is_file() or list(entry.glob(f"*/{RUN}")):
             for path in find_runs([entry]):
-                played = _played(root, path, load_suite)
+                played = _played(root, path, load_suite, load_defaults)
                 yield label(played.evidence.report), played
