@@ -49,6 +49,10 @@ from gf_core.statistics.power import (
     episodes_needed,
     paired_episodes_needed,
 )
+from gf_core.statistics.ranks import (
+    Standings,
+    standings,
+)
 from gf_core.statistics.seeds import (
     FEWEST_SEEDS,
     SeedResults,
@@ -80,6 +84,7 @@ __all__ = [
     "PositionBias",
     "Rate",
     "SeedResults",
+    "Standings",
     "TechniqueRate",
     "TestResult",
     "boschloo",
@@ -103,6 +108,7 @@ __all__ = [
     "paired_score_interval",
     "position_bias",
     "seeds_needed",
+    "standings",
     "switch_rate",
     "two_level_difference",
     "two_level_interval",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,7 +81,7 @@ def paired_permutation(a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable] 
     ahead = int(lead.sum())
     if ahead == 0:
         return TestResult(p=1.0, estimate=0.0)
-    return TestResult(p=_flip_tail(np.abs(lead[lead != 0]), abs(ahead)), estimate=ahead / total)
+    return TestResult(p=flip_tail(np.abs(lead[lead != 0]), abs(ahead)), estimate=ahead / total)
 
 
 def paired_difference_interval(
@@ -131,15 +132,22 @@ def mcnemar_exact(b: int, c: int) -> float:
     return min(1.0, 2 * sum(math.comb(total, i) for i in range(min(b, c) + 1)) / (1 << total))
 
 
-def _flip_tail(sizes: NDArray[np.int64], ahead: int) -> float:
+def flip_tail(sizes: NDArray[np.int64], ahead: int) -> float:
     """P(\\|sum\\| ≥ ahead), where each of ``sizes`` counts plus or minus with the same probability; 0 < ahead ≤ sum(sizes)."""
     # A sum of signed sizes is 2 × (the sum of those with a plus) - all: only the pluses are added up.
     pluses = np.ones(1)
-    for size, frequency in zip(*np.unique(sizes, return_counts=True), strict=True):
-        spread = np.zeros(int(size * frequency) + 1)
-        spread[:: int(size)] = [math.comb(int(frequency), i) / 2 ** int(frequency) for i in range(int(frequency) + 1)]
-        pluses = np.convolve(pluses, spread)
+    for size, frequency in enumerate(np.bincount(sizes).tolist()):
+        if frequency:
+            pluses = np.convolve(pluses, _binomial(size, frequency))
     return min(1.0, 2 * float(pluses[(int(sizes.sum()) + ahead + 1) // 2 :].sum()))
+
+
+@lru_cache(maxsize=4096)
+def _binomial(size: int, frequency: int) -> NDArray[np.float64]:
+    """Probabilities of the sum of ``frequency`` values that are 0 or ``size``, each with probability 1/2."""
+    spread = np.zeros(size * frequency + 1)
+    spread[::size] = [math.comb(frequency, i) / 2**frequency for i in range(frequency + 1)]
+    return spread
 
 
 def _ordered(wins: NDArray[np.int64], losses: NDArray[np.int64], sizes: NDArray[np.int64]) -> Discordance:
