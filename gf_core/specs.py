@@ -205,6 +205,7 @@ class EnvSpec(Spec):
             tuple of keys and indices from the scene's root, ``what`` a sentence. Called with scenes that fit the schema; empty
             for none.
         replayable: whether driving the recorded controls gives the same states, bit for bit, on the same platform.
+        real: whether it is a real robot; the leaderboard ranks those apart.
     """
 
     action: ActionSpec
@@ -217,6 +218,7 @@ class EnvSpec(Spec):
     scene_schema: Mapping[str, Any] = field(default_factory=dict)
     scene_check: str = ""
     replayable: bool = False
+    real: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`gf leaderboard`: check submissions."""
+"""`gf leaderboard`: check submissions; see also `board`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,35 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gf_core.cli import board as _board
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
     from gf_core.leaderboard import Verdict
+    from gf_core.leaderboard.board import Board
 
 DISPUTED = 1
 """Exit code where a submission isn't at least replayed."""
 
 
-@click.group(name="leaderboard", short_help="Check submissions.")
+@click.group(name="leaderboard", short_help="Check submissions, keep and rank entries.")
 def command() -> None:
-    """Check submissions: their records, and their physics by replay. Their numbers are recomputed, never taken from them.
+    """Check submissions, and keep those that hold as entries of a results repository, ranked.
+
+    Their records are checked, and their physics by replay. Their numbers are recomputed, never taken from them.
 
     \b
     Examples:
       gf leaderboard verify submissions --jobs 2
-      gf leaderboard rules
+      gf leaderboard init results
+      gf leaderboard add results submissions/*.zip
+      gf leaderboard list results
     """
+
+
+for _one in _board.COMMANDS:
+    command.add_command(_one)
 
 
 @command.command("verify")
@@ -64,13 +74,17 @@ def rules(markdown: bool) -> None:
     print_table(["rule", ""], [[rule.code, rule.title] for rule in RULES.values()])
 
 
-def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool) -> int:
-    """Check a file or the files of a directory, and print what came of it. Returns the exit code."""
+def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool, board: Board | None = None) -> int:
+    """Check a file or the files of a directory, also against the entries of a repository, and print what came of it. Returns the
+    exit code."""
     from gf_core.cli.display import make_progress
     from gf_core.leaderboard import to_document, verify_files
+    from gf_core.leaderboard.board import known_in
 
     files = _files(path)
-    verdicts = verify_files(files, partial(make_host, plugin_files), jobs=jobs, progress=make_progress())
+    host = partial(make_host, plugin_files)
+    known = None if board is None else known_in(board, host())
+    verdicts = verify_files(files, host, jobs=jobs, progress=make_progress(), known=known)
     if as_json:
         print_json("verdict", to_document(verdicts))
     else:

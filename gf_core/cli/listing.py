@@ -144,6 +144,8 @@ def _env_facts(spec: EnvSpec) -> Facts:
     yield "proprio", _elements(spec.proprio.names, spec.proprio.unit)
     yield "metrics", ", ".join(metric.name for metric in spec.metrics)
     yield "replayable", "yes" if spec.replayable else "no"
+    if spec.real:
+        yield "real", "yes"
 
 
 def _action(action: ActionSpec) -> str:

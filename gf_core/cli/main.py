@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "replay": ("gf_core.cli.replay:command", "Verify a run by driving its recordings again, or show an episode as a video."),
     "demos": ("gf_core.cli.demos:command", "Record demonstrations, and look at them."),
     "submit": ("gf_core.cli.submit:command", "Pack runs into a submission."),
-    "leaderboard": ("gf_core.cli.leaderboard:command", "Check submissions."),
+    "leaderboard": ("gf_core.cli.leaderboard:command", "Check submissions, keep and rank entries."),
     "train": ("gf_core.cli.train:command", "Make a policy from a vision-language model by a recipe."),
     "probe": ("gf_core.cli.probe:command", "Measure how much of its VLM's knowledge a checkpoint has kept."),
     "study": ("gf_core.cli.study:command", "Train, probe and evaluate a matrix of techniques."),

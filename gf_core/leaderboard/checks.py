@@ -167,10 +167,13 @@ def check_one_policy(identities: Mapping[str, Identity]) -> None:
 
 
 def run_key(identity: Identity) -> str:
-    """The same for runs that must give the same results: policy with its settings, seed and suite."""
+    """The same for runs that must give the same results: policy with its settings and what they point to, seed and suite.
+
+    The settings alone won't do: a checkpoint is named by its path, and two groups' paths may be alike.
+    """
     policy = identity["policy"]
-    parts = [policy["id"], policy["config"], policy["execute_steps"], policy["seed"], identity["suite"]["id"]]
-    return content_hash(parts)
+    parts = [policy[key] for key in ("id", "config", "spec_sha256", "execute_steps", "seed")]
+    return content_hash([*parts, identity["suite"]["id"]])
 
 
 def check_training(card: Mapping[str, Any], suites: Sequence[Suite], host: PluginHost) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,6 +31,10 @@ from gf_core.registry import one_line
 from gf_core.summary import ENV_ERROR, SplitSummary
 
 log = logging.getLogger(__name__)
+
+PRINT = 16
+"""Hexadecimal digits of an action sequence's hash that are compared: of a million hashes of 64 bits, two are equal by chance with
+probability 3e-8."""
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -181,7 +185,12 @@ def _verdict(file: str, digest: str | None, name: str | None, sheet: Sheet, open
 
 
 def verify_files(
-    paths: Sequence[Path], make_host: Callable[[], PluginHost], *, jobs: int = 1, progress: Progress | None = None
+    paths: Sequence[Path],
+    make_host: Callable[[], PluginHost],
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    known: Known | None = None,
 ) -> list[Verdict]:
     """Hold several files against the rules, also against each other, in the order of their names: earlier ones stand.
 
@@ -190,55 +199,91 @@ def verify_files(
         make_host: makes the plugin host, in every process; picklable.
         jobs: files at once, each in a process of its own.
         progress: a display, for ``jobs = 1``.
+        known: what came before all of them.
 
     Raises:
         GrinningFaceError: a process died.
     """
     ordered = sorted(paths, key=lambda path: (path.name, str(path)))
-    if jobs == 1 or len(ordered) == 1:
+    return compare_files(list(verify_each(ordered, make_host, jobs=jobs, progress=progress)), known)
+
+
+def verify_each(
+    paths: Sequence[Path], make_host: Callable[[], PluginHost], *, jobs: int = 1, progress: Progress | None = None
+) -> Iterator[Verdict]:
+    """The verdicts on several files one after the other, in the given order, without holding them against each other.
+
+    Arguments and errors as of :func:`verify_files`.
+    """
+    if jobs == 1 or len(paths) == 1:
         host = make_host()
-        verdicts = [verify_file(path, host, progress=progress) for path in ordered]
-    else:
-        try:
-            with ProcessPoolExecutor(min(jobs, len(ordered)), multiprocessing.get_context("spawn")) as pool:
-                verdicts = list(pool.map(partial(_verify_alone, make_host), ordered))
-        except BrokenProcessPool as error:
-            raise GrinningFaceError("a process that was checking died", hint="--jobs 1 shows with which file") from error
-    return compare_files(verdicts)
+        for path in paths:
+            yield verify_file(path, host, progress=progress)
+        return
+    try:
+        with ProcessPoolExecutor(min(jobs, len(paths)), multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(partial(_verify_alone, make_host), paths)
+    except BrokenProcessPool as error:
+        raise GrinningFaceError("a process that was checking died", hint="--jobs 1 shows with which file") from error
 
 
 def _verify_alone(make_host: Callable[[], PluginHost], path: Path) -> Verdict:
     return verify_file(path, make_host(), threads=1)
 
 
-def compare_files(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts, with GF421 and GF422 checked where there are several files; of two alike, the later one breaks the rule."""
-    if len(verdicts) < 2:
+class Known:
+    """What was submitted so far: whose runs and recordings another file can't have, too."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, str] = {}
+        self._recordings: dict[tuple[str, str], str] = {}
+
+    def learn(self, name: str, prints: Mapping[str, Mapping[str, str]]) -> None:
+        """Remember a file's runs.
+
+        Args:
+            name: what findings call it.
+            prints: run key to episode to hash of its actions, of which the first digits are enough (:data:`PRINT`).
+        """
+        for key, episodes in prints.items():
+            self._runs.setdefault(key, name)
+            for episode, digest in episodes.items():
+                self._recordings.setdefault((episode, digest[:PRINT]), name)
+
+    def hold_against(self, verdict: Verdict) -> Verdict:
+        """The verdict, with GF421 and GF422 checked."""
+        if not verdict.prints:
+            return verdict
+        found = {finding.code: finding for finding in verdict.findings}
+        same = next((self._runs[key] for key in verdict.prints if key in self._runs), "")
+        pairs = ((episode, digest[:PRINT]) for prints in verdict.prints.values() for episode, digest in prints.items())
+        copied = next((pair for pair in pairs if pair in self._recordings), None)
+        found["GF421"] = _compared("GF421", f"{same} has it too" if same else "")
+        found["GF422"] = _compared("GF422", f"{copied[0]} is as in {self._recordings[copied]}" if copied else "")
+        broken = any(finding.status == "fail" for finding in found.values())
+        return dataclasses.replace(
+            verdict,
+            findings=tuple(found[code] for code in RULES),
+            badge="disputed" if broken else verdict.badge,
+            runs=() if broken else verdict.runs,
+        )
+
+
+def compare_files(verdicts: Sequence[Verdict], known: Known | None = None) -> list[Verdict]:
+    """The verdicts, with GF421 and GF422 checked where there is anything to compare with; of two alike, the later one breaks the
+    rule.
+
+    Args:
+        verdicts: in order.
+        known: what came before them; it learns them, too.
+    """
+    if len(verdicts) < 2 and known is None:
         return list(verdicts)
-    runs: dict[str, str] = {}
-    recordings: dict[tuple[str, str], str] = {}
+    known = known or Known()
     compared: list[Verdict] = []
     for verdict in verdicts:
-        found = {finding.code: finding for finding in verdict.findings}
-        same = next((runs[key] for key in verdict.prints if key in runs), "")
-        pairs = [(episode, digest) for prints in verdict.prints.values() for episode, digest in prints.items()]
-        copied = next((pair for pair in pairs if pair in recordings), None)
-        if verdict.prints:
-            found["GF421"] = _compared("GF421", f"{same} has it too" if same else "")
-            found["GF422"] = _compared("GF422", f"{copied[0]} is as in {recordings[copied]}" if copied else "")
-        broken = any(finding.status == "fail" for finding in found.values())
-        compared.append(
-            dataclasses.replace(
-                verdict,
-                findings=tuple(found[code] for code in RULES),
-                badge="disputed" if broken else verdict.badge,
-                runs=() if broken else verdict.runs,
-            )
-        )
-        for key in verdict.prints:
-            runs.setdefault(key, verdict.file)
-        for pair in pairs:
-            recordings.setdefault(pair, verdict.file)
+        compared.append(known.hold_against(verdict))
+        known.learn(verdict.file, verdict.prints)
     return compared
 
 

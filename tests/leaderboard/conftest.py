@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gf_core.cli.main import main
 from gf_core.evaluation import Request, Resources, run_suite
 from gf_core.leaderboard import Verdict, verify_file
 from gf_core.leaderboard.pack import pack
@@ -34,6 +35,18 @@ def smoke(host: PluginHost, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         return played[(policy, seed)]
 
     return run
+
+
+@pytest.fixture
+def gf(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The real program: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(a) for a in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
 
 
 @pytest.fixture

@@ -12,20 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gf_core.cli.main import main
 from gf_core.schemas import load_schema, validate
 
 from .forging import CARD, Forgery
-
-
-@pytest.fixture
-def gf(capfd):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(a) for a in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -1,0 +1,255 @@
+"""`gf leaderboard`: the results repository."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
+from gf_core.errors import GrinningFaceError
+
+if TYPE_CHECKING:
+    from gf_core.leaderboard.board import Board, Entry
+    from gf_core.leaderboard.board.ranking import Place, Table
+
+REFUSED = 1
+"""Exit code where a file was refused, or something in the repository is broken."""
+
+_DATE = click.option("--date", metavar="YYYY-MM-DD", help="The day to write down; today's, UTC, by default.")
+_BOARD = click.argument("board", type=click.Path(path_type=Path), metavar="DIR")
+
+
+@click.command("init")
+@_BOARD
+@click.option("--title", default="GrinningFace", show_default=True, help="What the leaderboard is called.")
+@click.option(
+    "--storage",
+    default="files",
+    show_default=True,
+    metavar="FOLDER|URL",
+    help="Where submissions lie, by their hash: a folder in DIR, or a URL that fsspec opens.",
+)
+@click.option("--contact", metavar="TEXT", help="Where disputes and questions go.")
+def init(board: Path, title: str, storage: str, contact: str | None) -> None:
+    """Make a results repository: a plain folder that git can hold, with workflows that check pull requests.
+
+    \b
+    Examples:
+      gf leaderboard init results
+      gf leaderboard init results --storage s3://our-bucket/grinningface
+    """
+    from gf_core.leaderboard.board import init as make
+
+    make(board, title=title, storage=storage, contact=contact)
+    click.echo(f"made {board}: `gf leaderboard add {board} FILE.zip` adds submissions", err=True)
+
+
+@click.command("add")
+@_BOARD
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Files at once, each in a process.")
+@_DATE
+@plugin_option
+@json_option
+def add(board: Path, files: tuple[Path, ...], jobs: int, date: str | None, plugin_files: tuple[Path, ...], as_json: bool) -> int:
+    """Check submissions, and make an entry of each that breaks no rule.
+
+    They are held against each other and against what is there, in the order of their names: of two alike, the earlier stands.
+    What is an entry already is left as it is, so after an interruption the same command goes on.
+
+    \b
+    Exit codes: 0 all are entries now; 1 one was refused, the others weren't held up; 2 a mistake in what was asked for.
+
+    \b
+    Examples:
+      gf leaderboard add results entry.zip
+      gf leaderboard add results incoming/*.zip --jobs 4
+    """
+    from gf_core.cli.display import make_progress
+    from gf_core.leaderboard.board import add as take
+
+    _check_date(date)
+    given = [file for path in files for file in (sorted(path.glob("*.zip")) if path.is_dir() else [path])]
+    refused, told = False, []
+    for one in take(board, given, partial(make_host, plugin_files), jobs=jobs, date=date, progress=make_progress()):
+        refused |= one.outcome == "refused"
+        told.append({"file": one.file, "outcome": one.outcome, "entry": one.entry or None, "why": one.why})
+        if not as_json:
+            after = {"added": one.entry, "there": f"{one.entry} already", "refused": one.why}[one.outcome]
+            badge = f", {one.verdict.badge}" if one.verdict and one.outcome == "added" else ""
+            click.echo(f"{one.file}: {one.outcome}{badge}: {after}" if one.outcome != "there" else f"{one.file}: is {after}")
+    if as_json:
+        print_json("additions", {"files": told})
+    return REFUSED if refused else 0
+
+
+@click.command("check")
+@_BOARD
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE|DIR")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Files at once, each in a process.")
+@plugin_option
+@json_option
+def check(board: Path, path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool) -> int:
+    """Say what `add` would make of submissions, and change nothing. Of files that are entries already, that.
+
+    \b
+    Exit codes: 0 all are at least replayed; 1 one isn't; 2 a mistake in what was asked for.
+
+    \b
+    Examples:
+      gf leaderboard check results entry.zip
+      gf leaderboard check results incoming --json
+    """
+    from gf_core.cli.leaderboard import check_submissions
+    from gf_core.leaderboard.board import read_board
+
+    return check_submissions(path, jobs, plugin_files, as_json, read_board(board))
+
+
+@click.command("list")
+@_BOARD
+@click.option("--all", "everything", is_flag=True, help="Withdrawn entries, too.")
+@plugin_option
+@json_option
+def show(board: Path, everything: bool, plugin_files: tuple[Path, ...], as_json: bool) -> int:
+    """Print the tables, what isn't ranked and why, and what is broken in the repository.
+
+    \b
+    Exit codes: 0; 1 something in the repository is broken; 2 a mistake in what was asked for.
+
+    \b
+    Examples:
+      gf leaderboard list results
+      gf leaderboard list results --json
+    """
+    from gf_core._problems import printable
+    from gf_core.leaderboard.board import read_board
+    from gf_core.leaderboard.board.document import to_document
+    from gf_core.leaderboard.board.ranking import rank
+
+    found = read_board(board)
+    ranking = rank(found, make_host(plugin_files))
+    if as_json:
+        print_json("ranking", to_document(found, ranking))
+        return REFUSED if found.problems else 0
+    for table in ranking.tables:
+        _print_table(table)
+    if ranking.unranked:
+        click.echo("not ranked")
+        rows = [[printable(one.played.entry.name), one.played.suite, one.why] for one in ranking.unranked]
+        print_table(["entry", "suite", "why"], rows)
+        click.echo("")
+    withdrawn = [entry for entry in found.entries if not entry.listed]
+    if everything and withdrawn:
+        click.echo("withdrawn")
+        print_table(["entry", "id", "why"], [[printable(e.name), e.id, _reason(e)] for e in withdrawn])
+        click.echo("")
+    if not found.entries:
+        click.echo(f"no entries yet: `gf leaderboard add {board} FILE.zip`")
+    return _tell_problems(found)
+
+
+def _tell_problems(board: Board) -> int:
+    for problem in board.problems:
+        click.echo(f"broken: {problem.where}: {problem.what}", err=True)
+    return REFUSED if board.problems else 0
+
+
+def _reason(entry: Entry) -> str:
+    from gf_core._problems import printable
+
+    return printable(str(entry.document["events"][-1]["reason"]))
+
+
+def _print_table(table: Table) -> None:
+    names = list(dict.fromkeys(name for place in table.places for name in place.played.rates.get(table.split, {})))
+    click.echo(f"{table.suite.id} · {table.track} · {table.division} division · {table.tier}, by {table.split}")
+    headers = ["rank", "", "entry", *names, "id"]
+    print_table(headers, [_row(place, table.split, names) for place in table.places])
+    click.echo("")
+
+
+def _row(place: Place, split: str, names: list[str]) -> list[str]:
+    from gf_core._problems import printable
+    from gf_core.reporting.tables import percent
+
+    rates = place.played.rates.get(split, {})
+    ranks = f"{place.best}" if place.best == place.worst else f"{place.best}-{place.worst}"
+    cells = [percent(rates[name].estimate, rates[name].interval) if name in rates else "" for name in names]
+    return [ranks, place.letters, printable(place.played.entry.name), *cells, place.played.entry.id]
+
+
+def _changed(board: Path, entry: str, event: str, reason: str, date: str | None) -> None:
+    from gf_core.leaderboard.board import change
+
+    _check_date(date)
+    found = change(board, entry, event, reason, date=date)  # type: ignore[arg-type]
+    click.echo(f"{found.id}: {event}", err=True)
+
+
+@click.command("remove")
+@_BOARD
+@click.argument("entry")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown.")
+@click.option("--restore", is_flag=True, help="Take it back.")
+@_DATE
+def remove(board: Path, entry: str, reason: str, restore: bool, date: str | None) -> None:
+    """Withdraw an entry: it leaves all tables. Its folder stays, so that what was published can be looked up.
+
+    \b
+    Examples:
+      gf leaderboard remove results 2026-01-31-mine-1a2b3c4d --reason "handed in with the wrong card"
+    """
+    _changed(board, entry, "restored" if restore else "withdrawn", reason, date)
+
+
+@click.command("dispute")
+@_BOARD
+@click.argument("entry")
+@click.option("--reason", required=True, metavar="TEXT", help="What is wrong, or how it was settled; it is shown.")
+@click.option("--lift", is_flag=True, help="The dispute is settled.")
+@_DATE
+def dispute(board: Path, entry: str, reason: str, lift: bool, date: str | None) -> None:
+    """Mark an entry as disputed: it stays visible, with the reason, and isn't ranked.
+
+    \b
+    Examples:
+      gf leaderboard dispute results 2026-01-31-mine-1a2b3c4d --reason "trained on val, see the discussion"
+      gf leaderboard dispute results 2026-01-31-mine-1a2b3c4d --lift --reason "it wasn't"
+    """
+    _changed(board, entry, "restored" if lift else "disputed", reason, date)
+
+
+@click.command("comment")
+@click.argument("file", type=click.Path(path_type=Path), metavar="VERDICT.json")
+def comment(file: Path) -> None:
+    """Print what `check --json` found as a comment in Markdown. The file is read as a stranger's.
+
+    \b
+    Examples:
+      gf leaderboard comment verdict.json > comment.md
+    """
+    from gf_core.leaderboard.comment import MAX_BYTES, as_comment
+    from gf_core.schemas import parse_json, read_bounded, validate
+
+    document = parse_json(read_bounded(file, MAX_BYTES), source=str(file))
+    validate(document, "verdict", source=str(file))
+    assert isinstance(document, dict)
+    click.echo(as_comment(document), nl=False)
+
+
+def _check_date(date: str | None) -> None:
+    import datetime
+
+    if date is None:
+        return
+    try:
+        datetime.date.fromisoformat(date)
+    except ValueError as error:
+        raise GrinningFaceError(f"{date!r} is no day", where="--date", hint="write it as 2026-01-31") from error
+
+
+COMMANDS = (init, add, check, show, remove, dispute, comment)

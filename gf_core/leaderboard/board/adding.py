@@ -1,0 +1,214 @@
+"""Takes submissions into a results repository: checked, each on its own, in any number of sessions."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gf_core._files import flush_directory
+from gf_core._problems import printable
+from gf_core.errors import GrinningFaceError
+from gf_core.evaluation.progress import Progress
+from gf_core.evaluation.suites import load_suite
+from gf_core.leaderboard import checks
+from gf_core.leaderboard.archive import open_archive
+from gf_core.leaderboard.board.outcomes import pack_run, prints_of
+from gf_core.leaderboard.board.repository import (
+    CARD,
+    ENTRIES,
+    ENTRY,
+    HALF,
+    OUTCOMES,
+    VERDICT,
+    Board,
+    Entry,
+    changing,
+    today,
+    write_json,
+)
+from gf_core.leaderboard.bundle import CARD as CARD_MEMBER
+from gf_core.leaderboard.bundle import MAX_DOCUMENT, read_document, read_manifest
+from gf_core.leaderboard.pack import file_sha256
+from gf_core.leaderboard.verdict import Verdict, to_document
+from gf_core.leaderboard.verify import Known, verify_each
+from gf_core.schemas import validate
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
+
+_SLUG = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What became of a file.
+
+    Attributes:
+        file: its name.
+        outcome: ``added``; ``there``: it is an entry already; ``refused``: a rule is broken, or another entry has its name.
+        entry: the entry's id; empty for one that was refused.
+        why: why it was refused.
+        verdict: what checking it came to; ``None`` for one that was there, or couldn't be read.
+    """
+
+    file: str
+    outcome: Literal["added", "there", "refused"]
+    entry: str = ""
+    why: str = ""
+    verdict: Verdict | None = None
+
+
+def add(
+    path: Path,
+    files: Sequence[Path],
+    make_host: Callable[[], PluginHost],
+    *,
+    jobs: int = 1,
+    date: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Added]:
+    """Check files and make an entry of each that breaks no rule; yields what became of each, as it is done.
+
+    In the order of their names: of two that are alike the earlier stands, and whatever is in the repository came before. A file
+    that is an entry already is left as it is, so the same command may be given again after an interruption.
+
+    Args:
+        path: the repository.
+        files: submissions.
+        make_host: makes the plugin host, in every process; picklable.
+        jobs: files that are checked at once.
+        date: the day of the entries, ``YYYY-MM-DD``; by default today's, UTC.
+        progress: a display, for ``jobs = 1``.
+
+    Raises:
+        GrinningFaceError: no repository, one that somebody else is changing, or a storage that fails.
+    """
+    with changing(path) as board:
+        _clean(path)
+        host = make_host()
+        known, names = known_in(board, host), {entry.name: entry.id for entry in board.entries if entry.listed}
+        there = {entry.document["submission"]["sha256"]: entry.id for entry in board.entries}
+        new: list[Path] = []
+        for file in sorted(files, key=lambda one: (one.name, str(one))):
+            digest = _digest(file)
+            if digest in there:
+                yield Added(file=printable(file.name), outcome="there", entry=there[digest])
+            else:
+                new.append(file)
+        for file, checked in zip(new, verify_each(new, make_host, jobs=jobs, progress=progress), strict=True):
+            verdict = known.hold_against(checked)
+            if why := _why_not(verdict, names, there):
+                yield Added(file=verdict.file, outcome="refused", why=why, verdict=verdict)
+                continue
+            assert verdict.sha256 is not None
+            assert verdict.name is not None
+            name = _write(board, file, verdict, host, date or today())
+            names[verdict.name] = there[verdict.sha256] = name
+            known.learn(name, verdict.prints)
+            yield Added(file=verdict.file, outcome="added", entry=name, verdict=verdict)
+
+
+def _digest(file: Path) -> str:
+    try:
+        return file_sha256(file)
+    except OSError:
+        return ""  # checking it says why it can't be read
+
+
+def _why_not(verdict: Verdict, names: Mapping[str, str], there: Mapping[str, str]) -> str:
+    same = there.get(verdict.sha256 or "")
+    if same:
+        return f"it has the bytes of {same}"
+    if verdict.badge == "disputed":
+        finding = next(finding for finding in verdict.findings if finding.status == "fail")
+        return f"{finding.code}: {finding.detail}"
+    other = names.get(verdict.name or "")
+    if other:
+        return f"{other} has its name; another name is needed, or that entry withdrawn"
+    return ""
+
+
+def known_in(board: Board, host: PluginHost) -> Known:
+    """What the repository's entries hold, for finding copies. What was withdrawn may be handed in again, corrected."""
+    known = Known()
+    for entry in board.entries:
+        if entry.listed:
+            known.learn(entry.id, _prints(entry, host))
+    return known
+
+
+def _prints(entry: Entry, host: PluginHost) -> dict[str, dict[str, str]]:
+    """Run key to episode to print; of a suite that isn't installed any more, the key alone."""
+    found: dict[str, dict[str, str]] = {}
+    for run in entry.outcomes["runs"]:
+        found[run["key"]] = {}
+        with contextlib.suppress(GrinningFaceError):
+            suite = load_suite(run["described"]["suite"], host)
+            if suite.sha256 == run["described"]["suite_sha256"]:
+                found[run["key"]] = prints_of(run, suite)
+    return found
+
+
+def _clean(path: Path) -> None:
+    """Half-written entries of an earlier session go; their submissions are added again."""
+    for folder in (path / ENTRIES).glob(f"{HALF}*"):
+        shutil.rmtree(folder)
+
+
+def _write(board: Board, file: Path, verdict: Verdict, host: PluginHost, date: str) -> str:
+    """Store the submission and write its entry; the folder gets its name when all of it is on disk."""
+    assert verdict.sha256 is not None
+    documents = _documents(file, verdict, host, date)
+    name: str = documents[ENTRY]["id"]
+    if file_sha256(file) != verdict.sha256:
+        raise GrinningFaceError("the file changed while it was checked", where=str(file), hint="add it again")
+    if not board.storage.has(verdict.sha256):
+        board.storage.put(file, verdict.sha256)
+    half = board.path / ENTRIES / f"{HALF}{name}"
+    for kind, document in documents.items():
+        validate(document, kind.removesuffix(".json"), source=f"{name}/{kind}")
+        write_json(half / kind, document)
+    half.rename(board.path / ENTRIES / name)
+    flush_directory(board.path / ENTRIES)
+    return name
+
+
+def _documents(file: Path, verdict: Verdict, host: PluginHost, date: str) -> dict[str, dict[str, Any]]:
+    with open_archive(file) as archive:
+        card = read_document(archive, CARD_MEMBER, "card", MAX_DOCUMENT)
+        read_manifest(archive)
+        packed = []
+        for run in verdict.runs:
+            identity = checks.read_identity(archive, run.path)
+            suite = load_suite(run.suite, host)
+            bundled = checks.check_rows(archive, run.path, identity, suite)
+            packed.append(pack_run(bundled, suite, verdict.prints.get(checks.run_key(identity), {})))
+    assert verdict.sha256 is not None
+    entry = {
+        "id": f"{date}-{_slug(card['name'])}-{verdict.sha256[:8]}",
+        "added": date,
+        "submission": {"file": verdict.file[:300], "sha256": verdict.sha256, "bytes": file.stat().st_size},
+        "events": [{"date": date, "event": "added", "reason": ""}],
+    }
+
+    def headed(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        return {"schema_version": "1.0", "kind": kind, **content}
+
+    return {
+        ENTRY: headed("entry", entry),
+        CARD: dict(card),
+        VERDICT: headed("verdict", to_document([verdict])),
+        OUTCOMES: headed("outcomes", {"runs": packed}),
+    }
+
+
+def _slug(name: str) -> str:
+    """A name as part of a folder's: a-z, 0-9 and hyphens."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-") or "entry"

@@ -1,0 +1,95 @@
+"""What is kept of a submission's runs in the repository: enough for every table and comparison, small, and quick to check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import ascii_lowercase, digits
+from typing import Any
+
+from gf_core.canonical import JSON
+from gf_core.errors import SchemaError
+from gf_core.evaluation.suites import Suite
+from gf_core.leaderboard.bundle import BundledRun, describe_run
+from gf_core.leaderboard.checks import run_key
+from gf_core.leaderboard.verify import PRINT
+from gf_core.runs import Row
+
+_SIGN: Mapping[object, str] = {True: "1", False: "0", None: "-"}
+_VALUE: Mapping[str, bool | None] = {"1": True, "0": False, "-": None}
+PLACES = digits + ascii_lowercase
+"""Characters that stand for endings."""
+_NO_PRINT = "." * PRINT
+
+
+def pack_run(run: BundledRun, suite: Suite, prints: Mapping[str, str]) -> dict[str, JSON]:
+    """A run of outcomes.json.
+
+    Args:
+        run: as it was checked: complete, its rows in the suite's order.
+        suite: what it is of.
+        prints: episode to the hash of its actions.
+
+    Raises:
+        GrinningFaceError: more kinds of ending than there are characters.
+    """
+    rows = run.records
+    endings = sorted({row["ending"] for row in rows})
+    if len(endings) > len(PLACES):
+        raise SchemaError(f"{len(endings)} kinds of ending, and {len(PLACES)} can be kept", where=run.path)
+    # Also one that is null throughout: where nothing was placed, nothing was recognized, and the suite's rate is of none.
+    values = {name: [row["metrics"].get(name) for row in rows] for name in sorted({m for row in rows for m in row["metrics"]})}
+    names = [name for name in values if name != "success" and all(isinstance(value, bool | None) for value in values[name])]
+    texts: dict[str, JSON] = {name: "".join(_SIGN[value] for value in values[name]) for name in names}
+    return {
+        "key": run_key(run.identity),
+        "described": describe_run(run.path, run.identity, rows, suite),
+        "endings": [*endings],
+        "ending": "".join(PLACES[endings.index(row["ending"])] for row in rows),
+        "steps": " ".join(str(row["steps"]) for row in rows),
+        "clipped_steps": " ".join(str(row["clipped_steps"]) for row in rows),
+        "metrics": {"success": "".join(_SIGN[row["success"]] for row in rows), **texts},
+        "prints": "".join(prints.get(row["episode"], "")[:PRINT] or _NO_PRINT for row in rows),
+    }
+
+
+def check_run(run: Mapping[str, Any], *, where: str) -> None:
+    """Nothing, if what is said of a run's episodes is said of each. Raises SchemaError."""
+    episodes = run["described"].get("episodes")
+    counts = {"ending": len(run["ending"]), "prints": len(run["prints"]) / PRINT}
+    counts |= {key: len(run[key].split()) for key in ("steps", "clipped_steps")}
+    counts |= {f"metrics/{name}": len(text) for name, text in run["metrics"].items()}
+    wrong = next((key for key, count in counts.items() if count != episodes), None)
+    if wrong is None and "success" not in run["metrics"]:
+        wrong = "metrics/success"
+    if wrong is not None:
+        raise SchemaError(f"{wrong} doesn't tell of {episodes} episodes", where=where, hint="the file was edited")
+    if any(PLACES.index(place) >= len(run["endings"]) for place in set(run["ending"])):
+        raise SchemaError("an ending that isn't listed", where=where, hint="the file was edited")
+
+
+def unpack_run(run: Mapping[str, Any], suite: Suite) -> list[Row]:
+    """The rows again, as far as :mod:`gf_core.summary` reads them, with their factors from the suite."""
+    texts: Mapping[str, str] = run["metrics"]
+    steps, clipped = ([int(number) for number in run[key].split()] for key in ("steps", "clipped_steps"))
+    rows: list[Row] = []
+    for number, episode in enumerate(suite.episodes):
+        rows.append(
+            {
+                "episode": episode.id,
+                "split": episode.split,
+                "cluster": episode.cluster,
+                "factors": dict(episode.factors),
+                "success": texts["success"][number] == "1",
+                "ending": run["endings"][PLACES.index(run["ending"][number])],
+                "steps": steps[number],
+                "clipped_steps": clipped[number],
+                "metrics": {name: _VALUE[text[number]] for name, text in texts.items() if name != "success"},
+            }
+        )
+    return rows
+
+
+def prints_of(run: Mapping[str, Any], suite: Suite) -> dict[str, str]:
+    """Episode to print, where there is one."""
+    marks = (run["prints"][place : place + PRINT] for place in range(0, len(run["prints"]), PRINT))
+    return {episode.id: mark for episode, mark in zip(suite.episodes, marks, strict=True) if mark != _NO_PRINT}

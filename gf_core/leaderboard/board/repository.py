@@ -1,0 +1,268 @@
+"""Reads a results repository, whatever state it is in, and changes how entries stand."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from gf_core._files import occupied, write_whole
+from gf_core._problems import printable
+from gf_core.canonical import JSON, canonical_json
+from gf_core.errors import GrinningFaceError, UnknownIdError, did_you_mean
+from gf_core.leaderboard.board.outcomes import check_run
+from gf_core.leaderboard.board.storage import Storage, open_storage
+from gf_core.leaderboard.verdict import Badge
+from gf_core.schemas import load_document, validate
+
+BOARD, ENTRIES, LOCK = "leaderboard.json", "entries", ".lock"
+ENTRY, CARD, VERDICT, OUTCOMES = "entry.json", "card.json", "verdict.json", "outcomes.json"
+HALF = ".half-"
+"""What the folder of an entry that is being written begins with."""
+_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[a-z0-9-]{1,60}-[0-9a-f]{8}")
+_CONTROLLED = re.compile(r"gf/demos@1( .*)?")
+
+Event = Literal["added", "disputed", "restored", "withdrawn"]
+Division = Literal["controlled", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An entry as read.
+
+    Attributes:
+        id: its folder's name.
+        path: its folder.
+        document: entry.json.
+        card: card.json.
+        verdict: what checking it came to: the one submission in verdict.json.
+    """
+
+    id: str
+    path: Path
+    document: Mapping[str, Any]
+    card: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return str(self.card["name"])
+
+    @property
+    def standing(self) -> Event:
+        """What happened to it last."""
+        return cast(Event, self.document["events"][-1]["event"])
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is in tables."""
+        return self.standing != "withdrawn"
+
+    @property
+    def badge(self) -> Badge:
+        """How far its numbers can be trusted, as it stands."""
+        return "disputed" if self.standing == "disputed" else cast(Badge, self.verdict["badge"])
+
+    @property
+    def division(self) -> Division:
+        """``controlled`` where techniques compare: its robot data is gf/demos@1 and nothing else, and it has a backbone."""
+        data = self.card["robot_data"]
+        same = bool(data) and all(_CONTROLLED.fullmatch(line) for line in data)
+        return "controlled" if same and self.card["backbone"] != "none" else "open"
+
+    @cached_property
+    def outcomes(self) -> Mapping[str, Any]:
+        """outcomes.json. Raises GrinningFaceError: it isn't what its schema says, or was edited."""
+        path = self.path / OUTCOMES
+        document = load_document(path, "outcomes")
+        for number, run in enumerate(document["runs"]):
+            check_run(run, where=f"{path}#/runs/{number}")
+        return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something in a repository that is no entry and should be one, or isn't what it should be.
+
+    Attributes:
+        where: the folder or file, relative to the repository.
+        what: what is wrong with it.
+    """
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A results repository as read.
+
+    Attributes:
+        path: its directory.
+        document: leaderboard.json.
+        entries: all that could be read, oldest first.
+        problems: what couldn't, by name. Nothing else suffers from it.
+    """
+
+    path: Path
+    document: Mapping[str, Any]
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def storage(self) -> Storage:
+        """Where its submissions lie."""
+        return open_storage(self.path, self.document["storage"])
+
+    def entry(self, name: str) -> Entry:
+        """The entry with an id, or with a beginning of one that no other has.
+
+        Raises:
+            UnknownIdError: there is none, or several.
+        """
+        found = [entry for entry in self.entries if entry.id == name] or [e for e in self.entries if e.id.startswith(name)]
+        if len(found) != 1:
+            known = [entry.id for entry in self.entries]
+            what = f"{len(found)} entries begin with {name!r}" if found else f"no entry is called {name!r}"
+            raise UnknownIdError(what, where=str(self.path), hint=did_you_mean(name, known) or "`gf leaderboard list` shows them")
+        return found[0]
+
+
+def init(path: Path, *, title: str, storage: str, contact: str | None = None) -> None:
+    """Make an empty repository.
+
+    Args:
+        path: its directory: empty, a git repository's that holds no leaderboard, or new.
+        title: what it is called.
+        storage: a folder in it, or a URL.
+        contact: where disputes go.
+
+    Raises:
+        GrinningFaceError: there is one already, or the storage can't be opened.
+    """
+    if (path / BOARD).exists():
+        raise GrinningFaceError("there is a leaderboard already", where=str(path / BOARD), hint="give another directory")
+    document: dict[str, JSON] = {"schema_version": "1.0", "kind": "leaderboard", "title": title, "storage": storage}
+    if contact:
+        document["contact"] = contact
+    validate(document, "leaderboard", source="what was asked for")
+    open_storage(path, storage)
+    from gf_core.leaderboard.board.template import write_template
+
+    write_template(path, document)
+    write_json(path / BOARD, document)
+
+
+def read_board(path: Path) -> Board:
+    """Read a repository. Entries that are broken or half-written, or whose name another has, become problems.
+
+    Raises:
+        GrinningFaceError: there is no repository, or its leaderboard.json isn't one.
+    """
+    if not (path / BOARD).is_file():
+        raise GrinningFaceError(f"there is no {BOARD}", where=str(path), hint="`gf leaderboard init` makes a results repository")
+    document = load_document(path / BOARD, "leaderboard")
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    names: dict[str, str] = {}
+    for folder in sorted(found) if (found := _folders(path)) else ():
+        where = printable(f"{ENTRIES}/{folder.name}")
+        if folder.name.startswith(HALF):
+            problems.append(Problem(where=where, what="half-written; `gf leaderboard add` with the same files writes it anew"))
+            continue
+        try:
+            entry = _read_entry(folder)
+        except GrinningFaceError as error:
+            problems.append(Problem(where=where, what=" · ".join(str(error).splitlines())))
+            continue
+        if entry.listed and (other := names.setdefault(entry.name, entry.id)) != entry.id:
+            what = f"its name {printable(entry.name)!r} is that of {other}, which came first; withdraw one of them"
+            problems.append(Problem(where=where, what=what))
+            continue
+        entries.append(entry)
+    return Board(path=path, document=document, entries=tuple(entries), problems=tuple(problems))
+
+
+def _folders(path: Path) -> list[Path]:
+    folder = path / ENTRIES
+    return [one for one in folder.iterdir() if one.is_dir() or not one.name.startswith(".")] if folder.is_dir() else []
+
+
+def _read_entry(folder: Path) -> Entry:
+    if not folder.is_dir() or folder.is_symlink() or not _ID.fullmatch(folder.name):
+        raise GrinningFaceError("no folder that `gf leaderboard add` wrote", hint="move it away")
+    missing = next((name for name in (ENTRY, CARD, VERDICT, OUTCOMES) if not (folder / name).is_file()), None)
+    if missing:
+        raise GrinningFaceError(f"half-written: {missing} is missing", hint="remove the folder, and add the submission again")
+    document, card = load_document(folder / ENTRY, "entry"), load_document(folder / CARD, "card")
+    verdict = load_document(folder / VERDICT, "verdict")
+    if document["id"] != folder.name:
+        raise GrinningFaceError(f"{ENTRY} says that it is {document['id']}", hint="the folder was renamed")
+    checked = verdict["submissions"]
+    if len(checked) != 1 or checked[0]["sha256"] != document["submission"]["sha256"]:
+        raise GrinningFaceError(f"{VERDICT} is of another submission", hint="remove the folder, and add the submission again")
+    entry = Entry(id=folder.name, path=folder, document=document, card=card, verdict=checked[0])
+    _ = entry.outcomes  # broken ones are told here, and not to whoever reads them first
+    return entry
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[Board]:
+    """The repository, held: nobody else changes it meanwhile. Raises GrinningFaceError as :func:`read_board` does."""
+    read_board(path)
+    with occupied(path, identity=BOARD, lock=LOCK, what=BOARD, who="maintainer"):
+        yield read_board(path)
+
+
+_AFTER: Mapping[Event, Sequence[Event]] = {
+    "disputed": ("added", "restored"),
+    "restored": ("disputed", "withdrawn"),
+    "withdrawn": ("added", "disputed", "restored"),
+}
+
+
+def change(path: Path, name: str, event: Event, reason: str, *, date: str | None = None) -> Entry:
+    """Record that an entry was disputed, restored or withdrawn. Nothing is deleted: what was published can be looked up.
+
+    Args:
+        path: the repository.
+        name: the entry's id, or a beginning of it.
+        event: what happened.
+        reason: why, shown on its page.
+        date: the day, ``YYYY-MM-DD``; by default today's, UTC.
+
+    Raises:
+        GrinningFaceError: no such entry; it stands so already; an empty or unfit reason.
+    """
+    if not reason.strip():
+        raise GrinningFaceError("a reason is needed", hint="--reason TEXT")
+    with changing(path) as board:
+        entry = board.entry(name)
+        if entry.standing not in _AFTER[event]:
+            raise GrinningFaceError(f"it is {entry.standing} already, and can't be {event}", where=entry.id)
+        if (
+            event == "restored"
+            and (other := next((e for e in board.entries if e.listed and e.name == entry.name), entry)) is not entry
+        ):
+            raise GrinningFaceError(f"{other.id} has its name by now", where=entry.id, hint="withdraw that one first")
+        events = [*entry.document["events"], {"date": date or today(), "event": event, "reason": reason}]
+        document = {**entry.document, "events": events}
+        validate(document, "entry", source=f"{entry.id}/{ENTRY}")
+        write_json(entry.path / ENTRY, document)
+    return replace(entry, document=document)
+
+
+def today() -> str:
+    """The day, UTC."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Canonical JSON and a newline, whole or not at all."""
+    write_whole(path, (canonical_json(document) + "\n").encode(), kind=GrinningFaceError)

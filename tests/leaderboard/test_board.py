@@ -1,0 +1,253 @@
+"""The results repository: what becomes of submissions, and of whatever else lies in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gf_core.errors import GrinningFaceError, UnknownIdError
+from gf_core.leaderboard.board import Added, add, adding, change, init, read_board
+from gf_core.leaderboard.board.outcomes import unpack_run
+from gf_core.plugins import PluginHost
+from gf_core.schemas import validate
+from gf_core.summary import summarize
+
+from .boards import edit, suite, write_entry
+from .forging import Forgery
+
+Forge, Submit, Gf = Callable[..., Forgery], Callable[..., Path], Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    init(tmp_path / "board", title="Ours", storage="files")
+    return tmp_path / "board"
+
+
+@pytest.fixture
+def take(board: Path, host: PluginHost) -> Callable[..., list[Added]]:
+    def call(*files: Path, **options: Any) -> list[Added]:
+        return list(add(board, files, lambda: host, **{"date": "2026-01-31", **options}))
+
+    return call
+
+
+def outcomes_of(added: Sequence[Added]) -> list[str]:
+    return [one.outcome for one in added]
+
+
+def test_a_submission_becomes_an_entry_that_tells_every_episode(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit
+) -> None:
+    forged = forge("gf/random-v1")
+    (one,) = take(submit(forged.write()))
+    assert (one.outcome, one.entry) == ("added", f"2026-01-31-an-entry-{one.verdict and one.verdict.sha256[:8]}")
+    found = read_board(board)
+    assert not found.problems
+    (entry,) = found.entries
+    assert (entry.name, entry.badge, entry.standing, entry.division) == ("An entry", "replayed", "added", "open")
+    (run,) = entry.outcomes["runs"]
+    rows = unpack_run(run, suite("gf/smoke@1"))
+    for row, recorded in zip(rows, forged.rows, strict=True):
+        for key in ("episode", "split", "cluster", "success", "ending", "steps", "clipped_steps", "factors"):
+            assert row[key] == recorded[key]
+        assert row["metrics"].items() <= recorded["metrics"].items()
+    metrics = suite("gf/smoke@1").metrics
+    assert [s.metrics for s in summarize(rows, metrics)] == [s.metrics for s in summarize(forged.rows, metrics)]
+    stored = board / "files" / f"{entry.document['submission']['sha256']}.zip"
+    assert stored.stat().st_size == entry.document["submission"]["bytes"]
+
+
+def test_the_same_again_changes_nothing_and_a_copy_is_refused(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit
+) -> None:
+    run = forge("gf/random-v1").write()
+    first = submit(run, name="first.zip")
+    assert outcomes_of(take(first)) == ["added"]
+    before = {path: path.read_bytes() for path in board.rglob("*") if path.is_file()}
+    assert outcomes_of(take(first)) == ["there"]
+    assert {path: path.read_bytes() for path in board.rglob("*") if path.is_file()} == before
+    (copied,) = take(submit(run, name="second.zip", **{"notes": "mine, honestly"}))
+    assert copied.outcome == "refused"
+    assert copied.why.startswith("GF421: 2026-01-31-an-entry-")
+    assert {path: path.read_bytes() for path in board.rglob("*") if path.is_file()} == before
+
+
+def test_a_name_is_given_once(take: Callable[..., list[Added]], forge: Forge, submit: Submit) -> None:
+    one = submit(forge("gf/random-v1").write(), name="1.zip")
+    other = submit(forge("gf/random-v1", 1).write(), name="2.zip")
+    added, refused = take(other, one)
+    assert (added.file, refused.file, refused.outcome) == ("1.zip", "2.zip", "refused")
+    assert "has its name" in refused.why
+
+
+def test_what_breaks_a_rule_is_refused_and_holds_nothing_up(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit, tmp_path: Path
+) -> None:
+    (tmp_path / "0.zip").write_bytes(b"no zip")
+    good = submit(forge("gf/random-v1").write(), name="1.zip")
+    told = take(tmp_path / "0.zip", good, tmp_path / "missing.zip")
+    assert [(one.file, one.outcome) for one in told] == [("0.zip", "refused"), ("1.zip", "added"), ("missing.zip", "refused")]
+    assert told[0].why.startswith("GF401")
+    assert len(read_board(board).entries) == 1
+
+
+def test_an_interruption_loses_at_most_the_running_file(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = submit(forge("gf/random-v1").write())
+    real = adding.write_json
+
+    def breaks(path: Path, document: Any) -> None:
+        if path.name == "outcomes.json":
+            raise KeyboardInterrupt
+        real(path, document)
+
+    monkeypatch.setattr(adding, "write_json", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        take(file)
+    monkeypatch.undo()
+    (problem,) = read_board(board).problems
+    assert "half-written" in problem.what
+    assert outcomes_of(take(file)) == ["added"]
+    assert not read_board(board).problems
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda entry: (entry / "outcomes.json").unlink(), "half-written: outcomes.json is missing"),
+        (lambda entry: (entry / "card.json").write_text("{"), "card.json"),
+        (lambda entry: edit(entry / "entry.json", lambda d: d.update(id="2026-01-31-other-00000000")), "says that it is"),
+        (lambda entry: edit(entry / "verdict.json", lambda d: d["submissions"][0].update(sha256="0" * 64)), "another submission"),
+        (lambda entry: edit(entry / "outcomes.json", lambda d: d["runs"][0]["metrics"].update(success="1")), "doesn't tell of"),
+        (lambda entry: edit(entry / "outcomes.json", lambda d: d["runs"][0].update(endings=["success"])), "isn't listed"),
+        (lambda entry: entry.rename(entry.with_name("what")), "no folder that"),
+        (lambda entry: (entry.with_name(".half-x")).mkdir() or shutil.rmtree(entry), "half-written"),
+    ],
+)
+def test_a_broken_entry_is_named_and_the_others_stand(board: Path, damage: Callable[[Path], object], told: str) -> None:
+    write_entry(board, "Good", of=suite("gf/smoke@1"))
+    bad = write_entry(board, "Bad", of=suite("gf/smoke@1"))
+    damage(board / "entries" / bad)
+    found = read_board(board)
+    assert [entry.name for entry in found.entries] == ["Good"]
+    assert told in found.problems[0].what
+
+
+def test_two_entries_of_one_name_that_were_merged_by_hand(board: Path) -> None:
+    first = write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-30")
+    later = write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-31", seed=1)
+    found = read_board(board)
+    assert [entry.id for entry in found.entries] == [first]
+    assert found.problems[0].where == f"entries/{later}"
+    assert first in found.problems[0].what
+
+
+def test_how_an_entry_stands(board: Path) -> None:
+    name = write_entry(board, "An entry", of=suite("gf/smoke@1"))
+    assert change(board, name[:20], "disputed", "trained on val").badge == "disputed"
+    with pytest.raises(GrinningFaceError, match="disputed already"):
+        change(board, name, "disputed", "again")
+    assert change(board, name, "restored", "it wasn't").badge == "replayed"
+    with pytest.raises(GrinningFaceError, match="restored already"):
+        change(board, name, "restored", "again")
+    assert not change(board, name, "withdrawn", "wrong card", date="2026-02-01").listed
+    write_entry(board, "An entry", of=suite("gf/smoke@1"), seed=1)
+    with pytest.raises(GrinningFaceError, match="has its name by now"):
+        change(board, name, "restored", "sorry")
+    document = json.loads((board / "entries" / name / "entry.json").read_bytes())
+    assert [event["event"] for event in document["events"]] == ["added", "disputed", "restored", "withdrawn"]
+    with pytest.raises(UnknownIdError, match="no entry is called"):
+        change(board, "nobody", "disputed", "x")
+    with pytest.raises(GrinningFaceError, match="a reason"):
+        change(board, name, "disputed", "  ")
+
+
+def test_what_was_withdrawn_may_be_handed_in_again(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit
+) -> None:
+    run = forge("gf/random-v1").write()
+    (one,) = take(submit(run, name="1.zip"))
+    change(board, one.entry, "withdrawn", "wrong licence")
+    assert outcomes_of(take(submit(run, name="2.zip", license="MIT"))) == ["added"]
+
+
+def test_a_storage_that_fsspec_opens(tmp_path: Path, host: PluginHost, forge: Forge, submit: Submit) -> None:
+    pytest.importorskip("fsspec")
+    init(tmp_path / "board", title="Ours", storage=f"file://{tmp_path}/elsewhere")
+    file = submit(forge("gf/random-v1").write())
+    (one,) = add(tmp_path / "board", [file], lambda: host)
+    found = read_board(tmp_path / "board")
+    digest = found.entry(one.entry).document["submission"]["sha256"]
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == [f"{digest}.zip"]
+    found.storage.fetch(digest, tmp_path / "back.zip")
+    assert (tmp_path / "back.zip").read_bytes() == file.read_bytes()
+    (tmp_path / "elsewhere" / f"{digest}.zip").write_bytes(b"another")
+    with pytest.raises(GrinningFaceError, match="isn't the one"):
+        found.storage.fetch(digest, tmp_path / "other.zip")
+    assert not (tmp_path / "other.zip").exists()
+    with pytest.raises(GrinningFaceError, match="isn't in the storage"):
+        found.storage.fetch("0" * 64, tmp_path / "other.zip")
+
+
+@pytest.mark.parametrize("storage", ["../outside", "nonsense://x"])
+def test_a_storage_that_can_not_be(tmp_path: Path, storage: str) -> None:
+    with pytest.raises(GrinningFaceError, match="storage"):
+        init(tmp_path / "board", title="Ours", storage=storage)
+
+
+def test_through_the_command_line(gf: Gf, tmp_path: Path, forge: Forge, submit: Submit) -> None:
+    board, file = tmp_path / "board", submit(forge("gf/random-v1").write())
+    assert gf("leaderboard", "init", board)[0] == 0
+    code, _, text = gf("leaderboard", "init", board)
+    assert (code, "there is a leaderboard already" in text) == (2, True)
+    code, text, _ = gf("leaderboard", "check", board, file, "--json")
+    document = json.loads(text)
+    validate(document, "verdict", source="check")
+    found = {rule["code"]: rule["status"] for rule in document["submissions"][0]["rules"]}
+    assert (code, found["GF421"], found["GF422"]) == (0, "pass", "pass")
+    code, text, _ = gf("leaderboard", "add", board, file, tmp_path / "missing.zip", "--json", "--date", "2026-01-31")
+    document = json.loads(text)
+    validate(document, "additions", source="add")
+    assert (code, [one["outcome"] for one in document["files"]]) == (1, ["added", "refused"])
+    code, text, _ = gf("leaderboard", "list", board, "--json")
+    document = json.loads(text)
+    validate(document, "ranking", source="list")
+    assert (code, document["tables"]) == (0, [])
+    assert document["unranked"][0]["why"] == "gf/smoke@1 isn't for ranking"
+    code, text, _ = gf("leaderboard", "check", board, file)
+    assert (code, "GF421  fail" in text) == (1, True)
+    code, _, text = gf("leaderboard", "add", board, file, "--date", "yesterday")
+    assert (code, "'yesterday' is no day" in text) == (2, True)
+    code, _, text = gf("leaderboard", "list", tmp_path)
+    assert (code, "there is no leaderboard.json" in text) == (2, True)
+
+
+def test_a_comment_escapes_what_strangers_wrote(gf: Gf, tmp_path: Path) -> None:
+    rule = {"code": "GF404", "title": "Rows.", "status": "fail", "detail": "<img src=x> @everyone [a](http://b) | c"}
+    one = {"file": "a`b`.zip", "sha256": None, "name": "# big", "badge": "disputed", "means": "a rule is broken"}
+    submission = {**one, "first_failed": "GF404", "rules": [rule], "runs": []}
+    document = {"schema_version": "1.0", "kind": "verdict", "submissions": [submission]}
+    (tmp_path / "verdict.json").write_text(json.dumps(document))
+    code, text, _ = gf("leaderboard", "comment", tmp_path / "verdict.json")
+    assert code == 0
+    assert not set("<>@[]`") & set(text.replace("| c", ""))
+    assert "GF404" in text
+    (tmp_path / "verdict.json").write_text(json.dumps({**document, "submissions": [{"file": 1}]}))
+    code, _, text = gf("leaderboard", "comment", tmp_path / "verdict.json")
+    assert (code, "submissions/0" in text) == (2, True)
+
+
+def test_the_workflow_that_comments_takes_only_the_verdict_from_a_request(board: Path) -> None:
+    check = (board / ".github/workflows/check-submission.yml").read_text()
+    comment = (board / ".github/workflows/comment-result.yml").read_text()
+    assert "contents: read" in check
+    assert ": write" not in check
+    assert "checkout" not in comment
+    assert "gf leaderboard comment stranger/verdict.json" in comment
