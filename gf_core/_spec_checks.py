@@ -136,8 +136,11 @@ def _general_problems(kind: str, spec: Spec) -> Iterator[str]:
 
 
 def _kind_problems(spec: Spec) -> Iterator[str]:
-    if isinstance(spec, SuiteSpec) and not _HASH.fullmatch(spec.sha256):
-        yield "sha256 must be the 64 hexadecimal digits of the document's content hash"
+    if isinstance(spec, SuiteSpec):
+        if not _HASH.fullmatch(spec.sha256):
+            yield "sha256 must be the 64 hexadecimal digits of the document's content hash"
+        if spec.challenge and not _REFERENCE.fullmatch(spec.challenge):
+            yield f"challenge {one_line(repr(spec.challenge), 80)} isn't of the form module:attr"
     if isinstance(spec, DeckSpec) and spec.sha256 and not _HASH.fullmatch(spec.sha256):
         yield "sha256 must be 64 hexadecimal digits, or empty"
     if isinstance(spec, PolicySpec):

@@ -235,10 +235,13 @@ class SuiteSpec(Spec):
     Attributes:
         sha256: hash of the document's canonical JSON; a file that differs is refused.
         ranked: whether results on it may enter a ranking.
+        challenge: ``"module:attr"`` of ``f(seed, layers) -> document``: new episodes of its kind, each cluster of its main split
+            ``layers`` times, for policies that are run again; empty for none.
     """
 
     sha256: str = ""
     ranked: bool = False
+    challenge: str = ""
 
 
 def to_json(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 REFUSED = 1
 """Exit code where a file was refused, or something in the repository is broken."""
 
-_DATE = click.option("--date", metavar="YYYY-MM-DD", help="The day to write down; today's, UTC, by default.")
-_BOARD = click.argument("board", type=click.Path(path_type=Path), metavar="DIR")
+DATE = click.option("--date", metavar="YYYY-MM-DD", help="The day to write down; today's, UTC, by default.")
+DIR = click.argument("board", type=click.Path(path_type=Path), metavar="DIR")
 
 
 @click.command("init")
-@_BOARD
+@DIR
 @click.option("--title", default="GrinningFace", show_default=True, help="What the leaderboard is called.")
 @click.option(
     "--storage",
@@ -48,10 +49,10 @@ def init(board: Path, title: str, storage: str, contact: str | None) -> None:
 
 
 @click.command("add")
-@_BOARD
+@DIR
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Files at once, each in a process.")
-@_DATE
+@DATE
 @plugin_option
 @json_option
 def add(board: Path, files: tuple[Path, ...], jobs: int, date: str | None, plugin_files: tuple[Path, ...], as_json: bool) -> int:
@@ -71,7 +72,7 @@ def add(board: Path, files: tuple[Path, ...], jobs: int, date: str | None, plugi
     from gf_core.cli.display import make_progress
     from gf_core.leaderboard.board import add as take
 
-    _check_date(date)
+    check_date(date)
     given = [file for path in files for file in (sorted(path.glob("*.zip")) if path.is_dir() else [path])]
     refused, told = False, []
     for one in take(board, given, partial(make_host, plugin_files), jobs=jobs, date=date, progress=make_progress()):
@@ -87,7 +88,7 @@ def add(board: Path, files: tuple[Path, ...], jobs: int, date: str | None, plugi
 
 
 @click.command("check")
-@_BOARD
+@DIR
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE|DIR")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Files at once, each in a process.")
 @plugin_option
@@ -110,7 +111,7 @@ def check(board: Path, path: Path, jobs: int, plugin_files: tuple[Path, ...], as
 
 
 @click.command("list")
-@_BOARD
+@DIR
 @click.option("--all", "everything", is_flag=True, help="Withdrawn entries, too.")
 @plugin_option
 @json_option
@@ -128,10 +129,12 @@ def show(board: Path, everything: bool, plugin_files: tuple[Path, ...], as_json:
     from gf_core._problems import printable
     from gf_core.leaderboard.board import read_board
     from gf_core.leaderboard.board.document import to_document
+    from gf_core.leaderboard.board.epochs import agreeing, read_epochs
     from gf_core.leaderboard.board.ranking import rank
 
     found = read_board(board)
-    ranking = rank(found, make_host(plugin_files))
+    found = replace(found, problems=(*found.problems, *read_epochs(board)[1]))
+    ranking = rank(found, make_host(plugin_files), rerun=agreeing(board))
     if as_json:
         print_json("ranking", to_document(found, ranking))
         return REFUSED if found.problems else 0
@@ -185,17 +188,17 @@ def _row(place: Place, split: str, names: list[str]) -> list[str]:
 def _changed(board: Path, entry: str, event: str, reason: str, date: str | None) -> None:
     from gf_core.leaderboard.board import change
 
-    _check_date(date)
+    check_date(date)
     found = change(board, entry, event, reason, date=date)  # type: ignore[arg-type]
     click.echo(f"{found.id}: {event}", err=True)
 
 
 @click.command("remove")
-@_BOARD
+@DIR
 @click.argument("entry")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown.")
 @click.option("--restore", is_flag=True, help="Take it back.")
-@_DATE
+@DATE
 def remove(board: Path, entry: str, reason: str, restore: bool, date: str | None) -> None:
     """Withdraw an entry: it leaves all tables. Its folder stays, so that what was published can be looked up.
 
@@ -207,11 +210,11 @@ def remove(board: Path, entry: str, reason: str, restore: bool, date: str | None
 
 
 @click.command("dispute")
-@_BOARD
+@DIR
 @click.argument("entry")
 @click.option("--reason", required=True, metavar="TEXT", help="What is wrong, or how it was settled; it is shown.")
 @click.option("--lift", is_flag=True, help="The dispute is settled.")
-@_DATE
+@DATE
 def dispute(board: Path, entry: str, reason: str, lift: bool, date: str | None) -> None:
     """Mark an entry as disputed: it stays visible, with the reason, and isn't ranked.
 
@@ -241,7 +244,8 @@ def comment(file: Path) -> None:
     click.echo(as_comment(document), nl=False)
 
 
-def _check_date(date: str | None) -> None:
+def check_date(date: str | None) -> None:
+    """Nothing, for a day or none. Raises GrinningFaceError."""
     import datetime
 
     if date is None:

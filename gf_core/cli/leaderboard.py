@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gf_core.cli import board as _board
+from gf_core.cli import epochs as _epochs
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.errors import GrinningFaceError
 
@@ -36,7 +37,7 @@ def command() -> None:
     """
 
 
-for _one in _board.COMMANDS:
+for _one in (*_board.COMMANDS, *_epochs.COMMANDS):
     command.add_command(_one)
 
 

@@ -10,6 +10,7 @@ from gf_core.canonical import JSON
 from gf_core.evaluation.driver import By
 from gf_core.leaderboard.rules import RULES
 from gf_core.leaderboard.sheet import Finding
+from gf_core.statistics import Rate
 from gf_core.summary import SplitSummary
 
 Badge = Literal["consistent", "replayed", "disputed"]
@@ -103,17 +104,15 @@ def _run(run: CheckedRun) -> JSON:
         "episodes": run.episodes,
         "env_errors": run.env_errors,
         "replayed_by": run.replayed_by,
-        "splits": [{"split": split.split, "rates": [_rate(split, i) for i in range(len(split.metrics))]} for split in run.splits],
+        "splits": [{"split": split.split, "rates": rates_json(split)} for split in run.splits],
     }
 
 
-def _rate(split: SplitSummary, index: int) -> JSON:
-    metric = split.metrics[index]
-    rate, interval = metric.rate, metric.rate.interval
-    return {
-        "name": metric.decl.name,
-        "k": rate.k,
-        "n": rate.n,
-        "estimate": rate.estimate,
-        "interval": [interval.low, interval.high] if interval else None,
-    }
+def rates_json(split: SplitSummary) -> list[JSON]:
+    """A split's rates, as a verdict tells them."""
+    return [_rate(metric.decl.name, metric.rate) for metric in split.metrics]
+
+
+def _rate(name: str, rate: Rate) -> JSON:
+    interval: JSON = [rate.interval.low, rate.interval.high] if rate.interval else None
+    return {"name": name, "k": rate.k, "n": rate.n, "estimate": rate.estimate, "interval": interval}

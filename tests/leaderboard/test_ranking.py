@@ -104,7 +104,7 @@ def test_who_is_not_ranked_and_why(tmp_path: Path, host: PluginHost) -> None:
 
 def test_policies_that_were_run_again_are_ranked_apart(filled: Path, host: PluginHost) -> None:
     board = read_board(filled)
-    again = [entry.id for entry in board.entries if entry.name in ("Controlled 0", "Controlled 5")]
+    again = [(entry.id, "gf/standard@1") for entry in board.entries if entry.name in ("Controlled 0", "Controlled 5")]
     tables = rank(board, host, rerun=again).tables
     assert [(t.division, t.tier, len(t.places)) for t in tables] == [
         ("controlled", "re-run", 2),

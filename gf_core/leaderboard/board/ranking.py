@@ -125,13 +125,14 @@ class Ranking:
     unranked: tuple[Unranked, ...]
 
 
-def rank(board: Board, host: PluginHost, *, rerun: Iterable[str] = ()) -> Ranking:
+def rank(board: Board, host: PluginHost, *, rerun: Iterable[tuple[str, str]] = ()) -> Ranking:
     """Rank what can be ranked.
 
     Args:
         board: the repository.
         host: the plugins, which know the suites.
-        rerun: ids of entries whose policy the maintainers ran, with results that agree with the submission's.
+        rerun: entry and suite of policies that the maintainers ran, with results that agree with the submission's; see
+            :func:`gf_core.leaderboard.board.epochs.agreeing`.
     """
     suites: dict[str, Suite | str] = {}
     groups: dict[tuple[str, Track, Division, Tier], list[Played]] = defaultdict(list)
@@ -151,7 +152,7 @@ def rank(board: Board, host: PluginHost, *, rerun: Iterable[str] = ()) -> Rankin
                 continue
             seen.add(played.suite)
             track: Track = "real" if host.envs.get(suite.env).real else "simulation"
-            tier: Tier = "re-run" if entry.id in verified else "replayed"
+            tier: Tier = "re-run" if (entry.id, suite.id) in verified else "replayed"
             groups[(suite.id, track, entry.division, tier)].append(played)
     tables = [
         _table(known, track, division, tier, group)

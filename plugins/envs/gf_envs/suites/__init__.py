@@ -9,6 +9,8 @@ from typing import Any
 from gf_core.specs import SuiteSpec
 
 LOCK = "lock.json"
+CHALLENGES = {"gf/standard@1": "gf_envs.suites.challenge:standard_challenge"}
+"""What draws new episodes of a suite's kind."""
 
 
 def file_name(suite_id: str) -> str:
@@ -28,6 +30,7 @@ def suite_specs() -> list[SuiteSpec]:
             citation=entry["citation"],
             sha256=entry["sha256"],
             ranked=entry["ranked"],
+            challenge=CHALLENGES.get(suite_id, ""),
         )
         for suite_id, entry in lock.items()
     ]

@@ -1,0 +1,109 @@
+"""Works out again what a results repository says: of its epochs, every seed and challenge; of its entries, every rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gf_core.canonical import content_hash, sha256
+from gf_core.errors import GrinningFaceError
+from gf_core.evaluation.suites import Suite, load_suite
+from gf_core.leaderboard.archive import open_archive
+from gf_core.leaderboard.board.epochs import EPOCHS, Epoch, challenge_seed, commitment_hash, read_epochs
+from gf_core.leaderboard.board.outcomes import unpack_run
+from gf_core.leaderboard.board.ranking import SUCCESS
+from gf_core.leaderboard.board.repository import Board, Entry, Problem
+from gf_core.leaderboard.board.rerun import make_challenge
+from gf_core.leaderboard.bundle import read_rows
+from gf_core.leaderboard.verdict import rates_json
+from gf_core.summary import summarize
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
+
+Tell = Callable[[str], None]
+
+
+def audit(board: Board, host: PluginHost, scratch: Path, tell: Tell = lambda _: None) -> tuple[Problem, ...]:
+    """Everything in a repository that isn't what it should be.
+
+    Of an entry: its rates, counted again from its outcomes. Of a closed epoch: its secret, and of every challenge its seed, its
+    episodes and its result. Of an open one nothing can be worked out yet but what its files say.
+
+    Args:
+        board: the repository.
+        host: the plugins, which know the suites.
+        scratch: a folder for the runs of challenges.
+        tell: told what is being looked at.
+    """
+    suites: dict[str, Suite | None] = {}
+    found = list(board.problems)
+    for entry in board.entries:
+        tell(entry.id)
+        found += _entry(entry, suites, host)
+    epochs, broken = read_epochs(board.path)
+    found += broken
+    for epoch in epochs:
+        tell(f"epoch {epoch.name}")
+        found += _epoch(epoch, board, host, scratch)
+    return tuple(found)
+
+
+def _entry(entry: Entry, suites: dict[str, Suite | None], host: PluginHost) -> Iterator[Problem]:
+    checked = {run["path"]: run for run in entry.verdict["runs"]}
+    for run in entry.outcomes["runs"]:
+        about = run["described"]
+        suite = suites.setdefault(about["suite"], _known(about["suite"], host))
+        if suite is None or suite.sha256 != about["suite_sha256"]:
+            continue
+        expected = [{"split": s.split, "rates": rates_json(s)} for s in summarize(unpack_run(run, suite), suite.metrics)]
+        told = checked.get(about["path"], {}).get("splits")
+        if told != expected:
+            what = f"the rates of {about['path']} in verdict.json aren't those that outcomes.json leads to"
+            yield Problem(where=f"entries/{entry.id}", what=what)
+
+
+def _known(name: str, host: PluginHost) -> Suite | None:
+    try:
+        return load_suite(name, host)
+    except GrinningFaceError:
+        return None
+
+
+def _epoch(epoch: Epoch, board: Board, host: PluginHost, scratch: Path) -> Iterator[Problem]:
+    if epoch.closed is None:
+        return
+    secret = bytes.fromhex(epoch.closed["secret"])
+    if sha256(secret) != epoch.document["secret_sha256"]:
+        yield Problem(where=f"{EPOCHS}/{epoch.name}", what="the secret isn't the one whose hash was published")
+        return
+    for (entry, suite_id), rerun in epoch.reruns.items():
+        where = f"{EPOCHS}/{epoch.name}/reruns/{entry}/{suite_id.replace('/', '.')}.json"
+        try:
+            suite = load_suite(suite_id, host)
+            seed = challenge_seed(secret, commitment_hash(epoch.commitments[entry]), suite_id, epoch.name)
+            challenge = make_challenge(suite, seed, epoch.document["layers"], host)
+            if content_hash(challenge) != rerun["challenge_sha256"]:
+                raise GrinningFaceError("the challenge isn't the one that its seed leads to")
+            _same_results(rerun, challenge, suite, board, scratch)
+        except GrinningFaceError as error:
+            yield Problem(where=where, what=" · ".join(str(error).splitlines()))
+
+
+def _same_results(rerun: Mapping[str, Any], challenge: Mapping[str, Any], suite: Suite, board: Board, scratch: Path) -> None:
+    """Nothing, if the run in the storage is of the challenge and gives the rates that are told. Raises GrinningFaceError."""
+    digest = rerun["run"]["sha256"]
+    file = scratch / f"{digest}.zip"
+    if not file.is_file():
+        board.storage.fetch(digest, file)
+    with open_archive(file) as archive:
+        rows = [row for _, _, row in read_rows(archive, "runs/1")]
+    expected = [(episode["id"], episode["split"], episode["cluster"]) for episode in challenge["episodes"]]
+    if [(row["episode"], row["split"], row["cluster"]) for row in rows] != expected:
+        raise GrinningFaceError("the run in the storage isn't of the challenge's episodes")
+    summary = next(s for s in summarize(rows, suite.metrics) if s.split == rerun["split"])
+    rate = next(m.rate for m in summary.metrics if m.decl.name == SUCCESS)
+    if (rate.k, rate.n) != (rerun["found"]["k"], rerun["found"]["n"]):
+        what = f"the run in the storage has {rate.k} successes in {rate.n}, and {rerun['found']['k']} are told"
+        raise GrinningFaceError(what)
