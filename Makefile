@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 POLICIES := gf/expert-v1 gf/nano-vla-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: run test test-full interop lint check format opengl clean help
+.PHONY: run test test-full interop lint check format opengl chromium clean help
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,10 +20,10 @@ run: opengl $(VENV)/.run ## Evaluate nano, the expert and the controls on gf/qui
 	@$(BIN)/gf report $(RUNS)/quick
 	@$(BIN)/gf report $(RUNS)/quick --html $(RUNS)/quick/report.html
 
-test: opengl check ## Lint, types, import arrows, and the tests that CI runs.
+test: opengl chromium check ## Lint, types, import arrows, and the tests that CI runs.
 	$(PYTEST) -m "not full"
 
-test-full: opengl check ## The same with every long sample.
+test-full: opengl chromium check ## The same with every long sample.
 	$(PYTEST)
 
 interop: opengl ## Pass data sets to and from the real lerobot package, in an environment of its own.
@@ -43,6 +43,9 @@ format: $(VENV)/.test ## Format the code.
 
 opengl:
 	@$(PYTHON) scripts/check_opengl.py
+
+chromium:
+	@$(PYTHON) scripts/check_chromium.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

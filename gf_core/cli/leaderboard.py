@@ -11,6 +11,7 @@ import click
 
 from gf_core.cli import board as _board
 from gf_core.cli import epochs as _epochs
+from gf_core.cli import site as _site
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.errors import GrinningFaceError
 
@@ -37,7 +38,7 @@ def command() -> None:
     """
 
 
-for _one in (*_board.COMMANDS, *_epochs.COMMANDS):
+for _one in (*_board.COMMANDS, *_epochs.COMMANDS, *_site.COMMANDS):
     command.add_command(_one)
 
 

@@ -14,6 +14,7 @@ from gf_core.reporting.model import Evidence
 from gf_core.reporting.picture import data_uri
 
 if TYPE_CHECKING:
+    from gf_core.evaluation.suites import Suite
     from gf_core.plugins import PluginHost
 
 THUMBNAIL = 40
@@ -65,11 +66,16 @@ class Faces:
 
 
 def load_faces(evidence: Iterable[Evidence], host: PluginHost) -> Faces:
-    """The decks of these runs' suites that are installed here as they were when the suites were frozen."""
+    """The faces of these runs' suites."""
+    return Faces(load_decks([one.suite for one in evidence if one.suite is not None], host))
+
+
+def load_decks(suites: Iterable[Suite], host: PluginHost) -> dict[str, Deck]:
+    """The decks of suites that are installed here as they were when the suites were frozen, by id."""
     from gf_core.evaluation.environment import load_deck
 
     decks: dict[str, Deck] = {}
-    for suite in [e.suite for e in evidence if e.suite is not None]:
+    for suite in suites:
         for name, digest in suite.decks.items():
             if name in decks:
                 continue
@@ -79,7 +85,7 @@ def load_faces(evidence: Iterable[Evidence], host: PluginHost) -> Faces:
                 continue
             if deck.sha256 == digest:
                 decks[name] = deck
-    return Faces(decks)
+    return decks
 
 
 def _name(text: str) -> str:

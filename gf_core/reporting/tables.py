@@ -161,7 +161,9 @@ def to_csv(reports: Iterable[RunReport]) -> str:
                 texts = [*run, split.split, m.decl.name, m.decl.given]
                 intervals = [*_limits(m.rate.interval), *_limits(m.rate.wilson)]
                 numbers = [m.rate.k, m.rate.n, m.rate.clusters, m.rate.estimate, *intervals, m.decl.chance, m.corrected]
-                writer.writerow([_csv(t) for t in texts] + [*numbers, *_limits(m.corrected_interval), split.tally.provisional])
+                writer.writerow(
+                    [csv_text(t) for t in texts] + [*numbers, *_limits(m.corrected_interval), split.tally.provisional]
+                )
     return out.getvalue()
 
 
@@ -169,6 +171,7 @@ def _limits(interval: Interval | None) -> tuple[float | None, float | None]:
     return (interval.low, interval.high) if interval else (None, None)
 
 
-def _csv(text: str) -> str:
+def csv_text(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
     text = printable(text)
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
