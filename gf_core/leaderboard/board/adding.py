@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from gf_core._files import flush_directory
 from gf_core._problems import printable
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.progress import Progress
-from gf_core.evaluation.suites import load_suite
+from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.leaderboard import checks
 from gf_core.leaderboard.archive import open_archive
 from gf_core.leaderboard.board.outcomes import pack_run, prints_of
@@ -137,19 +138,20 @@ def _why_not(verdict: Verdict, names: Mapping[str, str], there: Mapping[str, str
 def known_in(board: Board, host: PluginHost) -> Known:
     """What the repository's entries hold, for finding copies. What was withdrawn may be handed in again, corrected."""
     known = Known()
+    load = cache(partial(load_suite, host=host))
     for entry in board.entries:
         if entry.listed:
-            known.learn(entry.id, _prints(entry, host))
+            known.learn(entry.id, _prints(entry, load))
     return known
 
 
-def _prints(entry: Entry, host: PluginHost) -> dict[str, dict[str, str]]:
+def _prints(entry: Entry, load: Callable[[str], Suite]) -> dict[str, dict[str, str]]:
     """Run key to episode to print; of a suite that isn't installed any more, the key alone."""
     found: dict[str, dict[str, str]] = {}
     for run in entry.outcomes["runs"]:
         found[run["key"]] = {}
         with contextlib.suppress(GrinningFaceError):
-            suite = load_suite(run["described"]["suite"], host)
+            suite = load(run["described"]["suite"])
             if suite.sha256 == run["described"]["suite_sha256"]:
                 found[run["key"]] = prints_of(run, suite)
     return found

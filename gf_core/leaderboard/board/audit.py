@@ -54,7 +54,9 @@ def _entry(entry: Entry, suites: dict[str, Suite | None], host: PluginHost) -> I
     checked = {run["path"]: run for run in entry.verdict["runs"]}
     for run in entry.outcomes["runs"]:
         about = run["described"]
-        suite = suites.setdefault(about["suite"], _known(about["suite"], host))
+        if about["suite"] not in suites:
+            suites[about["suite"]] = _known(about["suite"], host)
+        suite = suites[about["suite"]]
         if suite is None or suite.sha256 != about["suite_sha256"]:
             continue
         expected = [{"split": s.split, "rates": rates_json(s)} for s in summarize(unpack_run(run, suite), suite.metrics)]

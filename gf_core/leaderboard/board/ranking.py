@@ -143,7 +143,9 @@ def rank(board: Board, host: PluginHost, *, rerun: Iterable[tuple[str, str]] = (
             continue
         seen: set[str] = set()
         for played in runs_of(entry):
-            suite = suites.setdefault(played.suite, _suite(played.suite, host))
+            if played.suite not in suites:
+                suites[played.suite] = _suite(played.suite, host)
+            suite = suites[played.suite]
             why = _why_not(played, suite)
             if not why and played.suite in seen:
                 why = "another run of the entry, with a smaller seed, is ranked"
