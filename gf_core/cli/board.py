@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -128,15 +129,17 @@ def show(board: Path, everything: bool, plugin_files: tuple[Path, ...], as_json:
     """
     from gf_core._problems import printable
     from gf_core.leaderboard.board import read_board
+    from gf_core.leaderboard.board.claims import read_claims
     from gf_core.leaderboard.board.document import to_document
     from gf_core.leaderboard.board.epochs import agreeing, read_epochs
     from gf_core.leaderboard.board.ranking import rank
 
     found = read_board(board)
-    found = replace(found, problems=(*found.problems, *read_epochs(board)[1]))
+    claims, unread = read_claims(board)
+    found = replace(found, problems=(*found.problems, *read_epochs(board)[1], *unread))
     ranking = rank(found, make_host(plugin_files), rerun=agreeing(board))
     if as_json:
-        print_json("ranking", to_document(found, ranking))
+        print_json("ranking", to_document(found, ranking, claims))
         return REFUSED if found.problems else 0
     for table in ranking.tables:
         _print_table(table)
@@ -144,6 +147,11 @@ def show(board: Path, everything: bool, plugin_files: tuple[Path, ...], as_json:
         click.echo("not ranked")
         rows = [[printable(one.played.entry.name), one.played.suite, one.why] for one in ranking.unranked]
         print_table(["entry", "suite", "why"], rows)
+        click.echo("")
+    if claims:
+        click.echo("self-reported, counted by nobody here")
+        rows = [[printable(c["name"]), printable(c["source"]), _told(c)] for c in claims]
+        print_table(["claim", "source", "reports"], rows)
         click.echo("")
     withdrawn = [entry for entry in found.entries if not entry.listed]
     if everything and withdrawn:
@@ -159,6 +167,13 @@ def _tell_problems(board: Board) -> int:
     for problem in board.problems:
         click.echo(f"broken: {problem.where}: {problem.what}", err=True)
     return REFUSED if board.problems else 0
+
+
+def _told(claim: Mapping[str, Any]) -> str:
+    from gf_core._problems import printable
+
+    parts = (f"{one['on']}: {one['rate']} {100 * one['value']:.1f} %" for one in claim["results"])
+    return printable("; ".join(parts))
 
 
 def _reason(entry: Entry) -> str:
@@ -226,6 +241,23 @@ def dispute(board: Path, entry: str, reason: str, lift: bool, date: str | None) 
     _changed(board, entry, "restored" if lift else "disputed", reason, date)
 
 
+@click.command("claim")
+@DIR
+@click.argument("file", type=click.Path(path_type=Path), metavar="CLAIM.json")
+@DATE
+def claim(board: Path, file: Path, date: str | None) -> None:
+    """List a result that somebody reports and nobody here counted, with its source. Claims are never ranked.
+
+    \b
+    Examples:
+      gf leaderboard claim results paper.json
+    """
+    from gf_core.leaderboard.board.claims import CLAIMS, add_claim
+
+    check_date(date)
+    click.echo(f"{CLAIMS}/{add_claim(board, file, date=date)}: listed as self-reported", err=True)
+
+
 @click.command("comment")
 @click.argument("file", type=click.Path(path_type=Path), metavar="VERDICT.json")
 def comment(file: Path) -> None:
@@ -256,4 +288,4 @@ def check_date(date: str | None) -> None:
         raise GrinningFaceError(f"{date!r} is no day", where="--date", hint="write it as 2026-01-31") from error
 
 
-COMMANDS = (init, add, check, show, remove, dispute, comment)
+COMMANDS = (init, add, check, show, remove, dispute, claim, comment)

@@ -251,3 +251,35 @@ def test_the_workflow_that_comments_takes_only_the_verdict_from_a_request(board:
     assert ": write" not in check
     assert "checkout" not in comment
     assert "gf leaderboard comment stranger/verdict.json" in comment
+
+
+CLAIM = {
+    "schema_version": "1.0",
+    "kind": "claim",
+    "name": "A method",
+    "description": "It does.",
+    "source": "arXiv:2511.06619, table 2",
+    "backbone": "some/vlm",
+    "technique": "co-training",
+    "head": "flow matching",
+    "results": [{"on": "GrinningFace v8, val", "rate": "success", "value": 0.5, "episodes": 100}],
+}
+
+
+def test_claims_are_listed_and_never_ranked(gf: Gf, board: Path, tmp_path: Path) -> None:
+    (tmp_path / "claim.json").write_text(json.dumps(CLAIM))
+    assert gf("leaderboard", "claim", board, tmp_path / "claim.json", "--date", "2026-01-31")[0] == 0
+    code, _, text = gf("leaderboard", "claim", board, tmp_path / "claim.json")
+    assert (code, "a claim of this name is there" in text) == (2, True)
+    (board / "claims" / "broken.json").write_text("{}")
+    code, text, err = gf("leaderboard", "list", board)
+    assert code == 1
+    assert "GrinningFace v8, val: success 50.0 %" in text
+    assert "broken: claims/broken.json" in err
+    _, text, _ = gf("leaderboard", "list", board, "--json")
+    document = json.loads(text)
+    validate(document, "ranking", source="list")
+    assert (document["tables"], document["claims"]) == ([], [{**CLAIM, "added": "2026-01-31"}])
+    (tmp_path / "claim.json").write_text(json.dumps({**CLAIM, "name": "Another", "results": []}))
+    code, _, text = gf("leaderboard", "claim", board, tmp_path / "claim.json")
+    assert (code, "claim.json#/results" in text) == (2, True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -30,6 +28,7 @@ from gf_core.leaderboard.board.repository import (
     Board,
     Entry,
     changing,
+    slug,
     today,
     write_json,
 )
@@ -42,8 +41,6 @@ from gf_core.schemas import validate
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
-
-_SLUG = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +190,7 @@ def _documents(file: Path, verdict: Verdict, host: PluginHost, date: str) -> dic
             packed.append(pack_run(bundled, suite, verdict.prints.get(checks.run_key(identity), {})))
     assert verdict.sha256 is not None
     entry = {
-        "id": f"{date}-{_slug(card['name'])}-{verdict.sha256[:8]}",
+        "id": f"{date}-{slug(card['name'])}-{verdict.sha256[:8]}",
         "added": date,
         "submission": {"file": verdict.file[:300], "sha256": verdict.sha256, "bytes": file.stat().st_size},
         "events": [{"date": date, "event": "added", "reason": ""}],
@@ -208,9 +205,3 @@ def _documents(file: Path, verdict: Verdict, host: PluginHost, date: str) -> dic
         VERDICT: headed("verdict", to_document([verdict])),
         OUTCOMES: headed("outcomes", {"runs": packed}),
     }
-
-
-def _slug(name: str) -> str:
-    """A name as part of a folder's: a-z, 0-9 and hyphens."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].strip("-") or "entry"

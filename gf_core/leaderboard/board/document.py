@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from gf_core.canonical import JSON
 from gf_core.leaderboard.board.ranking import Measured, Place, Played, Ranking, Table
 from gf_core.leaderboard.board.repository import Board, Entry
 
 
-def to_document(board: Board, ranking: Ranking) -> dict[str, JSON]:
+def to_document(board: Board, ranking: Ranking, claims: Sequence[Mapping[str, Any]] = ()) -> dict[str, JSON]:
     """The content of a document of kind ``ranking`` (ranking-1.schema.json)."""
     unranked: list[JSON] = [{**_run(one.played), "why": one.why} for one in ranking.unranked]
     return {
         "title": board.document["title"],
         "tables": [_table(table) for table in ranking.tables],
         "unranked": unranked,
+        "claims": [dict(claim) for claim in claims],
         "withdrawn": [_entry(entry) for entry in board.entries if not entry.listed],
         "problems": [{"where": problem.where, "what": problem.what} for problem in board.problems],
     }

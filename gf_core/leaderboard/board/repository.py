@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -256,6 +257,12 @@ def change(path: Path, name: str, event: Event, reason: str, *, date: str | None
         validate(document, "entry", source=f"{entry.id}/{ENTRY}")
         write_json(entry.path / ENTRY, document)
     return replace(entry, document=document)
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's: a-z, 0-9 and hyphens, at most 60."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "entry"
 
 
 def today() -> str:

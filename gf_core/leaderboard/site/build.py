@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gf_core._files import explained
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 from gf_core.evaluation.suites import Suite
+from gf_core.leaderboard.board.claims import read_claims
 from gf_core.leaderboard.board.document import to_document
 from gf_core.leaderboard.board.epochs import agreeing, read_epochs
 from gf_core.leaderboard.board.outcomes import unpack_run
@@ -135,7 +136,8 @@ class _Writer:
         self._pages = make_pages(ranking, suites)
         self._listed = [entry for entry in board.entries if entry.listed]
         self._epochs = read_epochs(board.path)[0]
-        self._total = len(self._pages) + len(self._listed) + 5
+        self._claims = read_claims(board.path)[0]
+        self._total = len(self._pages) + len(self._listed) + 6
         self.written = 0
 
     def write(self, library: Path) -> None:
@@ -155,6 +157,7 @@ class _Writer:
         self._page("techniques.html", "techniques.html.j2", root="", matrices=[(t, make_matrix(t)) for t in tables])
         self._page("targets.html", "targets.html.j2", root="", heats=[(t, make_heat(t)) for t in tables])
         self._page("compare.html", "compare.html.j2", root="", sources=self._comparisons())
+        self._page("claims.html", "claims.html.j2", root="", claims=self._claims)
         withdrawn = [entry for entry in self._board.entries if not entry.listed]
         self._page(
             "about.html", "about.html.j2", root="", withdrawn=withdrawn, problems=self._board.problems, epochs=self._epochs
@@ -249,7 +252,7 @@ class _Writer:
         target.write_text(json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
     def _data(self) -> None:
-        document = {"schema_version": "1.0", "kind": "ranking", **to_document(self._board, self._ranking)}
+        document = {"schema_version": "1.0", "kind": "ranking", **to_document(self._board, self._ranking, self._claims)}
         self._json("data/board.json", document)
         rows = list(_flat(self._pages))
         (self._out / "data" / "board.csv").write_text(_csv(rows), encoding="utf-8")
