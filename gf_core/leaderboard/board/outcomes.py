@@ -40,6 +40,12 @@ def pack_run(run: BundledRun, suite: Suite, prints: Mapping[str, str]) -> dict[s
     values = {name: [row["metrics"].get(name) for row in rows] for name in sorted({m for row in rows for m in row["metrics"]})}
     names = [name for name in values if name != "success" and all(isinstance(value, bool | None) for value in values[name])]
     texts: dict[str, JSON] = {name: "".join(_SIGN[value] for value in values[name]) for name in names}
+    # Which card was chosen, say: consistency and position bias are counted from it.
+    numbers: dict[str, JSON] = {
+        name: "".join("-" if value is None else PLACES[value] for value in all_of)
+        for name, all_of in values.items()
+        if name not in names and all(value is None or _is_small(value) for value in all_of)
+    }
     return {
         "key": run_key(run.identity),
         "described": describe_run(run.path, run.identity, rows, suite),
@@ -48,8 +54,13 @@ def pack_run(run: BundledRun, suite: Suite, prints: Mapping[str, str]) -> dict[s
         "steps": " ".join(str(row["steps"]) for row in rows),
         "clipped_steps": " ".join(str(row["clipped_steps"]) for row in rows),
         "metrics": {"success": "".join(_SIGN[row["success"]] for row in rows), **texts},
+        "numbers": numbers,
         "prints": "".join(prints.get(row["episode"], "")[:PRINT] or _NO_PRINT for row in rows),
     }
+
+
+def _is_small(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(PLACES)
 
 
 def check_run(run: Mapping[str, Any], *, where: str) -> None:
@@ -57,7 +68,7 @@ def check_run(run: Mapping[str, Any], *, where: str) -> None:
     episodes = run["described"].get("episodes")
     counts = {"ending": len(run["ending"]), "prints": len(run["prints"]) / PRINT}
     counts |= {key: len(run[key].split()) for key in ("steps", "clipped_steps")}
-    counts |= {f"metrics/{name}": len(text) for name, text in run["metrics"].items()}
+    counts |= {f"{key}/{name}": len(text) for key in ("metrics", "numbers") for name, text in run[key].items()}
     wrong = next((key for key, count in counts.items() if count != episodes), None)
     if wrong is None and "success" not in run["metrics"]:
         wrong = "metrics/success"
@@ -71,6 +82,7 @@ def unpack_run(run: Mapping[str, Any], suite: Suite) -> list[Row]:
     """The rows again, as far as :mod:`gf_core.summary` reads them, with their factors from the suite."""
     texts: Mapping[str, str] = run["metrics"]
     steps, clipped = ([int(number) for number in run[key].split()] for key in ("steps", "clipped_steps"))
+    numbers: Mapping[str, str] = run["numbers"]
     rows: list[Row] = []
     for number, episode in enumerate(suite.episodes):
         rows.append(
@@ -83,7 +95,10 @@ def unpack_run(run: Mapping[str, Any], suite: Suite) -> list[Row]:
                 "ending": run["endings"][PLACES.index(run["ending"][number])],
                 "steps": steps[number],
                 "clipped_steps": clipped[number],
-                "metrics": {name: _VALUE[text[number]] for name, text in texts.items() if name != "success"},
+                "metrics": {
+                    **{name: _VALUE[text[number]] for name, text in texts.items() if name != "success"},
+                    **{name: None if (sign := text[number]) == "-" else int(sign, 36) for name, text in numbers.items()},
+                },
             }
         )
     return rows
