@@ -11,7 +11,7 @@ from gf_core.reporting.model import Evidence
 from gf_core.reporting.outcomes import Kind, chosen_card, conditional, kind_of
 from gf_core.runs import Row
 from gf_core.statistics import PositionBias, Rate, consistency, position_bias, switch_rate
-from gf_core.summary import ENV_ERROR
+from gf_core.summary import ENV_ERROR, SplitSummary
 
 BLANK, NONSENSE, ABSENT, COUNTERFACTUAL = "blank", "nonsense", "absent", "counterfactual"
 CONTROL_SPLITS = (BLANK, NONSENSE, ABSENT, COUNTERFACTUAL)
@@ -60,7 +60,14 @@ class Controls:
 def read_controls(group: Sequence[Evidence]) -> Controls | None:
     """What the control splits say of these runs of one suite; ``None`` for a suite without a counterfactual split of scenes."""
     suite = group[0].suite
-    if suite is None or COUNTERFACTUAL not in suite.splits:
+    if suite is None:
+        return None
+    return controls_of(suite, [(one.report.splits, one.run.records) for one in group])
+
+
+def controls_of(suite: Suite, runs: Sequence[tuple[Sequence[SplitSummary], Sequence[Row]]]) -> Controls | None:
+    """The same of runs' summaries and rows."""
+    if COUNTERFACTUAL not in suite.splits:
         return None
     scenes = Counter(str(e.factors["scene"]) for e in suite.episodes if e.split == COUNTERFACTUAL and "scene" in e.factors)
     if not scenes or min(scenes.values()) < 2:
@@ -72,13 +79,13 @@ def read_controls(group: Sequence[Evidence]) -> Controls | None:
         guessing_consistency=float(cards) ** -cards,
         guessing_switches=1 - float(cards) ** (1 - cards),
         chance=decl.chance if decl else None,
-        rows=tuple(_control(one, suite, scenes) for one in group),
+        rows=tuple(_control(splits, records, suite, scenes) for splits, records in runs),
     )
 
 
-def _control(one: Evidence, suite: Suite, scenes: Mapping[str, int]) -> Control:
+def _control(splits: Sequence[SplitSummary], records: Sequence[Row], suite: Suite, scenes: Mapping[str, int]) -> Control:
     decl = conditional(suite.metrics)
-    summaries = {s.split: s for s in one.report.splits}
+    summaries = {s.split: s for s in splits}
     blind = {
         name: metric.rate
         for name in (BLANK, NONSENSE)
@@ -88,7 +95,7 @@ def _control(one: Evidence, suite: Suite, scenes: Mapping[str, int]) -> Control:
     }
     acts = [m.rate for m in summaries[ABSENT].metrics if decl and m.decl.metric == decl.given] if ABSENT in summaries else []
     rows: dict[str, list[Row]] = defaultdict(list)
-    for row in one.run.records:
+    for row in records:
         if row["ending"] != ENV_ERROR:
             rows[row["split"]].append(row)
     played = _by_scene(rows[COUNTERFACTUAL])

@@ -55,6 +55,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(path, write_entry(path, "Doubtful", 0.99, seed=52), "disputed", HOSTILE)
     change(path, write_entry(path, "Gone", 0.9, seed=53), "withdrawn", HOSTILE)
     write_entry(path, "Small", 0.5, of=suite("gf/smoke@1"))
+    write_entry(path, "Controlled", 0.5, of=suite("gf/controls@1"))
     edit(path / "leaderboard.json", lambda d: d.update(description=HOSTILE))
     return path
 
@@ -126,6 +127,14 @@ def test_the_data_is_what_the_tables_show(site: Path, board: Path) -> None:
         if row["ranks"]:
             assert float(row["success_estimate"]) == told[row["entry"]]["estimate"]
     assert pyarrow.parquet.read_table(site / "data/board.parquet").num_rows == len(rows)
+
+
+def test_controls_say_what_reading_nothing_would_give(site: Path, board: Path) -> None:
+    ids = {entry.name: entry.id for entry in read_board(board).entries}
+    text = (site / "entries" / f"{ids['Controlled']}.html").read_text(encoding="utf-8")
+    assert "right card with a blank instruction" in text
+    assert "guessing gives 3.7" in text  # all three cards of a scene by chance: 1/27
+    assert "guessing gives 88.9" in text  # 1 - 1/9
 
 
 def test_techniques_with_three_seeds_are_claims_and_others_are_not(site: Path) -> None:

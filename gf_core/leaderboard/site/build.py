@@ -27,6 +27,7 @@ from gf_core.leaderboard.site.model import (
     TIERS,
     Page,
     comparison_data,
+    control_lines,
     failures,
     make_heat,
     make_matrix,
@@ -213,7 +214,8 @@ class _Writer:
         suite = self._suites.get(run.suite)
         known = suite is not None and suite.sha256 == run.suite_sha256
         chance = next((m.chance for m in suite.metrics if m.name == "recognition"), None) if suite else None
-        failed, more = failures(unpack_run(run.document, suite), _FAILURES) if suite is not None and known else ([], 0)
+        rows = unpack_run(run.document, suite) if suite is not None and known else []
+        failed, more = failures(rows, _FAILURES)
         about = run.document["described"]
         return {
             "run": run,
@@ -223,6 +225,7 @@ class _Writer:
             "splits": [
                 (split, [(n, shown(m)) for n, m in rates.items()], stacked(rates, chance)) for split, rates in run.rates.items()
             ],
+            "controls": control_lines(suite, rows) if suite is not None and rows else [],
             "failures": failed,
             "more": more,
             "facts": {

@@ -10,8 +10,11 @@ from typing import Any
 from gf_core._problems import printable, shorten
 from gf_core.evaluation.suites import Suite
 from gf_core.leaderboard.board.ranking import Measured, Place, Played, Ranking, Table, main_split, outcomes
+from gf_core.reporting.controls import controls_of
 from gf_core.reporting.tables import NONE, percent, points
-from gf_core.statistics import FEWEST_SEEDS, Interval, two_level_interval
+from gf_core.runs import Row as EpisodeRow
+from gf_core.statistics import FEWEST_SEEDS, Interval, Rate, two_level_interval
+from gf_core.summary import summarize
 
 EXECUTION, RECOGNITION = "execution", "recognition"
 _NAME, _TEXT = 80, 200
@@ -355,6 +358,31 @@ def comparison_data(suite: Suite, split: str, runs: Iterable[Played]) -> dict[st
         for run, hits, knows in zip(found, right, known, strict=True)
     ]
     return {"suite": suite.id, "split": split, "clusters": clusters, "entries": entries}
+
+
+def control_lines(suite: Suite, rows: Sequence[EpisodeRow]) -> list[tuple[str, Shown, str]]:
+    """What the control splits say: a question, the rate, and what guessing gives; empty for a suite without them."""
+    found = controls_of(suite, [(summarize(rows, suite.metrics), rows)])
+    if found is None:
+        return []
+    (one,) = found.rows
+    guess = "" if found.chance is None else f"guessing gives {points(found.chance)}"
+    lines = [(f"right card with a {name} instruction", _rate(rate), guess) for name, rate in one.blind.items()]
+    if one.acts is not None:
+        lines.append(("places the cube although no card is right", _rate(one.acts), ""))
+    if one.consistency is not None:
+        lines.append(("follows every card's instruction in a scene", _rate(one.consistency), _guess(found.guessing_consistency)))
+    if one.switches is not None:
+        lines.append(("chooses otherwise when told otherwise", _rate(one.switches), _guess(found.guessing_switches)))
+    return lines
+
+
+def _guess(share: float) -> str:
+    return f"guessing gives {points(share)}"
+
+
+def _rate(rate: Rate) -> Shown:
+    return shown(Measured(k=rate.k, n=rate.n, estimate=rate.estimate, interval=rate.interval))
 
 
 @dataclass(frozen=True, kw_only=True)
