@@ -49,8 +49,14 @@ def card(out: Path | None) -> None:
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--card", "card_file", type=click.Path(path_type=Path), metavar="FILE", help="The card, as far as it is filled in.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.zip", help="What to write.")
+@click.option(
+    "--probe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `gf probe` wrote of the checkpoint, with one of the suites.",
+)
 @plugin_option
-def pack(runs: tuple[Path, ...], card_file: Path | None, out: Path, plugin_files: tuple[Path, ...]) -> None:
+def pack(runs: tuple[Path, ...], card_file: Path | None, out: Path, probe: Path | None, plugin_files: tuple[Path, ...]) -> None:
     """Write finished runs of one policy and a card as one file.
 
     What the card lacks is asked for in a terminal; elsewhere it is listed, with exit code 2. What the runs know themselves
@@ -79,7 +85,7 @@ def pack(runs: tuple[Path, ...], card_file: Path | None, out: Path, plugin_files
         found |= _ask(missing_fields(found))
     found.setdefault("date", _today())
     source = str(card_file) if card_file is not None else "card.json"
-    packed = write(runs, found, out, make_host(plugin_files), card_source=source)
+    packed = write(runs, found, out, make_host(plugin_files), card_source=source, probe=probe)
     for run in packed.manifest["runs"]:
         click.echo(
             f"{run['path']}: {run['policy']} on {run['suite']}, {run['episodes']} episodes, policy seed {run['policy_seed']}"

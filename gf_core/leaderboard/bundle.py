@@ -17,14 +17,14 @@ from gf_core.runs import EPISODES, RUN, TRAJECTORIES, Row
 from gf_core.schemas import parse_json, validate
 from gf_core.trajectories import Trajectory
 
-MANIFEST, CARD = "submission.json", "card.json"
+MANIFEST, CARD, PROBE = "submission.json", "card.json", "probe.json"
 MAX_MANIFEST = 8 << 20
 MAX_DOCUMENT = 1 << 20
 MAX_EPISODES = 16 << 20
 MAX_ROW = 64 << 10
 _MAX_VALUES = 20_000
 _NAME = re.compile(
-    r"card\.json|submission\.json|runs/[1-9][0-9]?/(run\.json|episodes\.jsonl|trajectories/[a-z0-9][a-z0-9._-]{0,99}\.npz)"
+    r"card\.json|probe\.json|submission\.json|runs/[1-9][0-9]?/(run\.json|episodes\.jsonl|trajectories/[a-z0-9][a-z0-9._-]{0,99}\.npz)"
 )
 
 

@@ -11,10 +11,10 @@ from gf_core.canonical import JSON, sha256
 from gf_core.errors import RunDirectoryError
 from gf_core.evaluation.suites import load_suite
 from gf_core.leaderboard.archive import write_archive
-from gf_core.leaderboard.bundle import CARD, MANIFEST, describe_run, document_bytes
+from gf_core.leaderboard.bundle import CARD, MANIFEST, PROBE, describe_run, document_bytes
 from gf_core.leaderboard.card import check_card
 from gf_core.runs import EPISODES, RUN, TRAJECTORIES, Run, read_run
-from gf_core.schemas import validate
+from gf_core.schemas import load_document, validate
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -35,7 +35,15 @@ class Packed:
     manifest: Mapping[str, Any]
 
 
-def pack(runs: Sequence[Path], card: Mapping[str, JSON], out: Path, host: PluginHost, *, card_source: str = CARD) -> Packed:
+def pack(
+    runs: Sequence[Path],
+    card: Mapping[str, JSON],
+    out: Path,
+    host: PluginHost,
+    *,
+    card_source: str = CARD,
+    probe: Path | None = None,
+) -> Packed:
     """Write runs and a card as one file. The same content gives the same bytes, in whatever order the runs are named.
 
     Args:
@@ -44,15 +52,17 @@ def pack(runs: Sequence[Path], card: Mapping[str, JSON], out: Path, host: Plugin
         out: the file to write.
         host: the plugins, which know the suites.
         card_source: what errors call the card.
+        probe: what `gf probe` wrote of the runs' checkpoint and one of their suites; may be left out.
 
     Raises:
         GrinningFaceError: an incomplete or invalid card, an unfinished or damaged run, an unknown suite, an unwritable file.
     """
     check_card(card, card_source)
     read = sorted((_finished(path) for path in runs), key=_order)
+    asked = None if probe is None else load_document(probe, "probe")
     prefixed = [(f"runs/{number}", run) for number, run in enumerate(read, start=1)]
     files: dict[str, dict[str, JSON]] = {}
-    for name, data in _content(prefixed, card):
+    for name, data in _content(prefixed, card, asked):
         files[name] = {"sha256": sha256(data), "bytes": len(data)}
     manifest: dict[str, Any] = {
         "schema_version": "1.0",
@@ -65,7 +75,7 @@ def pack(runs: Sequence[Path], card: Mapping[str, JSON], out: Path, host: Plugin
     validate(manifest, "submission", source=MANIFEST)
 
     def content() -> Iterator[tuple[str, bytes]]:
-        yield from _content(prefixed, card)
+        yield from _content(prefixed, card, asked)
         yield MANIFEST, document_bytes(manifest)
 
     write_archive(out, content())
@@ -94,9 +104,13 @@ def _order(run: Run) -> tuple[str, str, int, str]:
     return identity["suite"]["id"], policy["id"], policy["seed"], sha256((run.path / RUN).read_bytes())
 
 
-def _content(runs: Sequence[tuple[str, Run]], card: Mapping[str, JSON]) -> Iterator[tuple[str, bytes]]:
+def _content(
+    runs: Sequence[tuple[str, Run]], card: Mapping[str, JSON], probe: Mapping[str, Any] | None
+) -> Iterator[tuple[str, bytes]]:
     """Every file but the manifest, sorted by name."""
     yield CARD, document_bytes(card)
+    if probe is not None:
+        yield PROBE, document_bytes(probe)
     for folder, run in sorted(runs, key=lambda pair: pair[0]):
         yield f"{folder}/{EPISODES}", (run.path / EPISODES).read_bytes()
         yield f"{folder}/{RUN}", (run.path / RUN).read_bytes()

@@ -221,6 +221,19 @@ _TABLE = (
         fix="None for copies.",
     ),
     Rule(
+        code="GF423",
+        title="A probe, if there is one, fits the runs and its own answers.",
+        checks=(
+            "probe.json against its schema; its suite is one of the runs'; it asks about episodes of it, each once; its "
+            "rates for which-card are those that its answers give."
+        ),
+        why=(
+            "It is shown beside the policy's choices on the same episodes, as the inheritance gap. Its answers are the "
+            "submitter's word: only the weights can repeat them."
+        ),
+        fix="`gf probe CHECKPOINT --suite SUITE --out FILE`, then `gf submit pack --probe FILE`; don't edit it.",
+    ),
+    Rule(
         code="GF450",
         title="It can be believed without running it again (flags only).",
         checks=("10 or more scored episodes, and success in all of them, or the lower limit of its Wilson interval above 95 %."),

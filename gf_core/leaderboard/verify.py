@@ -24,6 +24,7 @@ from gf_core.leaderboard.archive import Archive, open_archive
 from gf_core.leaderboard.bundle import CARD, MANIFEST, MAX_DOCUMENT, BundledRun, describe_run, read_document, read_manifest
 from gf_core.leaderboard.pack import file_sha256
 from gf_core.leaderboard.plausibility import Traits, check_copies, check_done, left_out, read_traits, too_good
+from gf_core.leaderboard.probes import check_probe
 from gf_core.leaderboard.rules import RULES
 from gf_core.leaderboard.sheet import Finding, Sheet
 from gf_core.leaderboard.verdict import Badge, CheckedRun, Verdict
@@ -120,6 +121,7 @@ def _check_runs(
         sheet.check("GF416", partial(checks.check_training, card, [entry.suite for entry in opened], host))
     sheet.check("GF417", partial(checks.check_selection, card))
     if opened:
+        sheet.check("GF423", partial(check_probe, archive, [entry.suite for entry in opened]))
         sheet.check("GF418", partial(check_copies, [(entry.run, entry.suite, entry.traits) for entry in opened], host))
     for entry in opened:
         sheet.check("GF419", partial(check_done, entry.run, entry.traits))

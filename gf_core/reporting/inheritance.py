@@ -138,10 +138,13 @@ def _beside(one: Evidence) -> Mapping[str, Any] | None:
 
 def inheritance(one: Evidence, split: str) -> Inheritance | None:
     """The gap of a run on a split; ``None`` where none of its episodes was asked about."""
-    if one.probe is None:
-        return None
-    asked = {entry["key"]: entry for entry in one.probe["answers"] if entry["kind"] == WHICH}
-    rows = [row for row in one.run.records if row["split"] == split and row["ending"] != ENV_ERROR and row["episode"] in asked]
+    return None if one.probe is None else inheritance_of(one.probe, one.run.records, split)
+
+
+def inheritance_of(probe: Mapping[str, Any], records: Sequence[Row], split: str) -> Inheritance | None:
+    """The same of a probe and a run's rows."""
+    asked = {entry["key"]: entry for entry in probe["answers"] if entry["kind"] == WHICH}
+    rows = [row for row in records if row["split"] == split and row["ending"] != ENV_ERROR and row["episode"] in asked]
     if not rows:
         return None
     decided = [row for row in rows if chosen_card(row) is not None]

@@ -134,3 +134,32 @@ def bundle(path: Path, *runs: Path, card: Row = CARD, manifest: Callable[[Row], 
         manifest(document)
     write_archive(path, sorted({**content, "submission.json": document_bytes(document)}.items()))
     return path
+
+
+GOLDEN = Path(__file__).parents[1] / "schemas" / "golden"
+
+
+def probe_for(suite: Suite) -> Row:
+    """A probe of a suite: the model knew every second card of val before it was trained, and all after."""
+    document: Row = json.loads((GOLDEN / "probe-1" / "valid-one.json").read_bytes())
+    val = [episode for episode in suite.episodes if episode.split == "val"]
+    document["suite"] = {"id": suite.id, "sha256": suite.sha256}
+    document["answers"] = []
+    for number, episode in enumerate(val):
+        right = episode.scene["target"]
+        before = right if number % 2 else (right + 1) % 3
+        about = {"key": episode.id, "kind": "which-card", "split": "val", "cluster": episode.cluster, "words": ["left"] * 3}
+        document["answers"].append({**about, "right": right, "before": before, "after": right})
+    template = document["accuracy"][0]
+    counts = {"before": len(val) // 2, "after": len(val)}
+    rates = {time: {**template[time], "k": k, "n": len(val), "clusters": len(val)} for time, k in counts.items()}
+    document["accuracy"] = [{**template, "kind": "which-card", "split": "val", "questions": len(val), **rates}]
+    return document
+
+
+def probe_of(path: Path, change: Callable[[Row], object] = lambda document: None) -> Path:
+    """A file with a probe of gf/smoke@1, changed."""
+    document = probe_for(_smoke())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path

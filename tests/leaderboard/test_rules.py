@@ -12,10 +12,11 @@ import pytest
 from gf_core.canonical import canonical_json, sha256
 from gf_core.leaderboard import RULES, Verdict, rules, to_document, verify_file
 from gf_core.leaderboard.archive import open_archive, write_archive
+from gf_core.leaderboard.pack import pack
 from gf_core.schemas import validate
 from gf_core.trajectories import Trajectory
 
-from .forging import CARD, Forgery, bundle, npz_with
+from .forging import CARD, Forgery, bundle, npz_with, probe_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -398,3 +399,30 @@ def test_the_chain_begins_with_run_json(forge, host, tmp_path):
     assert sha256((path / "run.json").read_bytes()) != forgery.rows[0]["previous"]
     verdict = verify_file(bundle(tmp_path / "a.zip", path), host)
     assert found(verdict, "GF408") == ("fail", "runs/1/episodes.jsonl:1: doesn't follow from the row before it")
+
+
+# --- a probe
+
+
+def test_a_probe_comes_along_and_is_held_against_the_runs(smoke, host, tmp_path):
+    run = smoke("gf/random-v1")
+    file = pack([run], CARD, tmp_path / "entry.zip", host, probe=probe_of(tmp_path / "probe.json")).path
+    checked = verify_file(file, host, threads=1)
+    assert (checked.badge, found(checked, "GF423")[0]) == ("replayed", "pass")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["suite"].update(sha256="0" * 64), "of none of the runs' suites"),
+        (lambda d: d.update(suite=None), "of none of the runs' suites"),
+        (lambda d: d["answers"][0].update(key="val-nobody-0"), "is no episode of gf/smoke@1"),
+        (lambda d: d["answers"].append(d["answers"][0]), "is asked about twice"),
+        (lambda d: d["answers"][0].update(after=d["answers"][0]["before"]), "after training, and its answers give"),
+    ],
+)
+def test_a_probe_that_does_not_fit_is_named(smoke, host, tmp_path, change, words):
+    run = smoke("gf/random-v1")
+    probe = probe_of(tmp_path / "probe.json", change)
+    checked = verify_file(pack([run], CARD, tmp_path / "entry.zip", host, probe=probe).path, host, threads=1)
+    assert_broken(checked, "GF423", words)

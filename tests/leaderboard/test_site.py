@@ -22,12 +22,14 @@ from gf_core.cli.site import _Handler
 from gf_core.errors import GrinningFaceError
 from gf_core.leaderboard.board import change, init, read_board
 from gf_core.leaderboard.board.ranking import outcomes, rank
+from gf_core.leaderboard.board.repository import write_json
 from gf_core.leaderboard.site import build
 from gf_core.plugins import load_plugins
 from gf_core.schemas import validate
 from gf_core.statistics import paired_episodes_needed, paired_permutation
 
 from .boards import edit, suite, write_entry
+from .forging import probe_for
 
 pytest.importorskip("itables")
 
@@ -56,6 +58,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(path, write_entry(path, "Gone", 0.9, seed=53), "withdrawn", HOSTILE)
     write_entry(path, "Small", 0.5, of=suite("gf/smoke@1"))
     write_entry(path, "Controlled", 0.5, of=suite("gf/controls@1"))
+    asked = write_entry(path, "Asked", 0.5, of=suite("gf/smoke@1"), seed=1)
+    write_json(path / "entries" / asked / "probe.json", probe_for(suite("gf/smoke@1")))
     edit(path / "leaderboard.json", lambda d: d.update(description=HOSTILE))
     return path
 
@@ -135,6 +139,13 @@ def test_controls_say_what_reading_nothing_would_give(site: Path, board: Path) -
     assert "right card with a blank instruction" in text
     assert "guessing gives 3.7" in text  # all three cards of a scene by chance: 1/27
     assert "guessing gives 88.9" in text  # 1 - 1/9
+
+
+def test_what_the_model_knew_stands_beside_what_the_policy_chose(site: Path, board: Path) -> None:
+    ids = {entry.name: entry.id for entry in read_board(board).entries}
+    text = (site / "entries" / f"{ids['Asked']}.html").read_text(encoding="utf-8")
+    assert "Inheritance gap" in text
+    assert re.search(r"val</th><td>after training</td><td>4</td><td>100</td><td>[\d.]+</td><td>\+", text)
 
 
 def test_techniques_with_three_seeds_are_claims_and_others_are_not(site: Path) -> None:

@@ -33,8 +33,10 @@ from gf_core.leaderboard.board.repository import (
     write_json,
 )
 from gf_core.leaderboard.bundle import CARD as CARD_MEMBER
-from gf_core.leaderboard.bundle import MAX_DOCUMENT, read_document, read_manifest
+from gf_core.leaderboard.bundle import MAX_DOCUMENT, PROBE, read_document, read_manifest
 from gf_core.leaderboard.pack import file_sha256
+from gf_core.leaderboard.probes import MAX_BYTES as MAX_PROBE
+from gf_core.leaderboard.probes import MAX_VALUES
 from gf_core.leaderboard.verdict import Verdict, to_document
 from gf_core.leaderboard.verify import Known, verify_each
 from gf_core.schemas import validate
@@ -182,6 +184,7 @@ def _documents(file: Path, verdict: Verdict, host: PluginHost, date: str) -> dic
     with open_archive(file) as archive:
         card = read_document(archive, CARD_MEMBER, "card", MAX_DOCUMENT)
         read_manifest(archive)
+        probe = read_document(archive, PROBE, "probe", MAX_PROBE, MAX_VALUES) if PROBE in archive.members else None
         packed = []
         for run in verdict.runs:
             identity = checks.read_identity(archive, run.path)
@@ -199,9 +202,10 @@ def _documents(file: Path, verdict: Verdict, host: PluginHost, date: str) -> dic
     def headed(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         return {"schema_version": "1.0", "kind": kind, **content}
 
-    return {
+    found = {
         ENTRY: headed("entry", entry),
         CARD: dict(card),
         VERDICT: headed("verdict", to_document([verdict])),
         OUTCOMES: headed("outcomes", {"runs": packed}),
     }
+    return found if probe is None else {**found, PROBE: probe}

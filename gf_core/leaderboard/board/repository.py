@@ -18,6 +18,7 @@ from gf_core.canonical import JSON, canonical_json
 from gf_core.errors import GrinningFaceError, UnknownIdError, did_you_mean
 from gf_core.leaderboard.board.outcomes import check_run
 from gf_core.leaderboard.board.storage import Storage, open_storage
+from gf_core.leaderboard.bundle import PROBE
 from gf_core.leaderboard.verdict import Badge
 from gf_core.schemas import load_document, validate
 
@@ -76,6 +77,12 @@ class Entry:
         data = self.card["robot_data"]
         same = bool(data) and all(_CONTROLLED.fullmatch(line) for line in data)
         return "controlled" if same and self.card["backbone"] != "none" else "open"
+
+    @property
+    def probe(self) -> Mapping[str, Any] | None:
+        """What its vision-language model answered, by its submitters' word; ``None`` where they don't say."""
+        path = self.path / PROBE
+        return load_document(path, "probe") if path.is_file() else None
 
     @cached_property
     def outcomes(self) -> Mapping[str, Any]:

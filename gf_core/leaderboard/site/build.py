@@ -29,6 +29,7 @@ from gf_core.leaderboard.site.model import (
     comparison_data,
     control_lines,
     failures,
+    gap_lines,
     make_heat,
     make_matrix,
     make_pages,
@@ -215,6 +216,7 @@ class _Writer:
         known = suite is not None and suite.sha256 == run.suite_sha256
         chance = next((m.chance for m in suite.metrics if m.name == "recognition"), None) if suite else None
         rows = unpack_run(run.document, suite) if suite is not None and known else []
+        probe = run.entry.probe
         failed, more = failures(rows, _FAILURES)
         about = run.document["described"]
         return {
@@ -225,6 +227,7 @@ class _Writer:
             "splits": [
                 (split, [(n, shown(m)) for n, m in rates.items()], stacked(rates, chance)) for split, rates in run.rates.items()
             ],
+            "gaps": gap_lines(probe, suite, rows) if probe and suite is not None and rows else [],
             "controls": control_lines(suite, rows) if suite is not None and rows else [],
             "failures": failed,
             "more": more,

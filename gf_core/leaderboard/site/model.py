@@ -11,6 +11,7 @@ from gf_core._problems import printable, shorten
 from gf_core.evaluation.suites import Suite
 from gf_core.leaderboard.board.ranking import Measured, Place, Played, Ranking, Table, main_split, outcomes
 from gf_core.reporting.controls import controls_of
+from gf_core.reporting.inheritance import inheritance_of
 from gf_core.reporting.tables import NONE, percent, points
 from gf_core.runs import Row as EpisodeRow
 from gf_core.statistics import FEWEST_SEEDS, Interval, Rate, two_level_interval
@@ -383,6 +384,40 @@ def _guess(share: float) -> str:
 
 def _rate(rate: Rate) -> Shown:
     return shown(Measured(k=rate.k, n=rate.n, estimate=rate.estimate, interval=rate.interval))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """Cards that the vision-language model knew, beside those that the policy chose, on the same episodes of a split."""
+
+    split: str
+    time: str
+    episodes: int
+    knew: str
+    chose: str
+    gap: str
+
+
+def gap_lines(probe: Mapping[str, Any], suite: Suite, rows: Sequence[EpisodeRow]) -> list[Gap]:
+    """The inheritance gap of a run, for each split that its probe asked about; empty for a probe of another suite."""
+    if not probe["suite"] or probe["suite"]["sha256"] != suite.sha256:
+        return []
+    lines = []
+    for split in suite.splits:
+        found = inheritance_of(probe, rows, split)
+        for time, paired in found.everywhere.items() if found else ():
+            limits = f" [{100 * paired.interval.low:+.1f}, {100 * paired.interval.high:+.1f}]" if paired.interval else ""
+            lines.append(
+                Gap(
+                    split=split,
+                    time=time,
+                    episodes=paired.n,
+                    knew=points(paired.knew),
+                    chose=points(paired.chose),
+                    gap=f"{100 * paired.gap:+.1f}{limits}",
+                )
+            )
+    return lines
 
 
 @dataclass(frozen=True, kw_only=True)
