@@ -43,6 +43,7 @@ def test_flow() -> None:
     [
         ("gf/bins-v1", {}, 80, 0.5 / 256),
         ("gf/bins-v1", {"spacing": "quantile", "bins": 64}, 80, 0.05),
+        ("gf/bins-v1", {"bins": 64, "vocabulary": "separate"}, 80, 0.5 / 64),
         # Rounding leaves each of 4 coefficients an error of at most 0.05 of half a range.
         ("gf/fast-v1", {"vocabulary": 200}, 100, 0.05),
         ("gf/text-v1", {"length_decimals": 1, "angle_decimals": 0}, 160, 0.02),

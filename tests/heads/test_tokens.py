@@ -88,6 +88,19 @@ def test_quantile_bins_take_an_element_with_two_values() -> None:
 
 @QUICK
 @given(CHUNKS)
+def test_separate_bins_say_which_element_they_are_of(chunk: np.ndarray) -> None:
+    separate = make_head("gf/bins-v1", vocabulary="separate")
+    tokens = separate.encode(chunk, WHOLE, KEY, BACKBONE)
+    assert [token // 256 for token in tokens] == [*range(ACTION)] * HORIZON
+    assert [token % 256 for token in tokens] == BINS.encode(chunk, WHOLE, KEY, BACKBONE)
+    np.testing.assert_array_equal(separate.decode(tokens, BACKBONE), again(BINS, chunk))
+    assert separate.tokens == 256 * ACTION
+    swapped = separate.decode([(token + 256) % separate.tokens for token in tokens], BACKBONE)
+    np.testing.assert_array_equal(swapped, again(BINS, chunk))
+
+
+@QUICK
+@given(CHUNKS)
 def test_fast_round_trip(chunk: np.ndarray) -> None:
     # Each of T coefficients is off by at most ½ / scale; the transform keeps lengths.
     assert np.linalg.norm(again(FAST, chunk) - chunk, axis=0).max() <= np.sqrt(HORIZON) * 0.5 / 10 + 1e-5

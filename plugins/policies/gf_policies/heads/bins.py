@@ -1,6 +1,7 @@
 """Actions as one of 256 bins per step and element, as in OpenVLA (arXiv 2406.09246).
 
-OpenVLA's bins divide each element's range between the 1st and 99th percentile evenly: that is ``uniform`` with the policy's
+OpenVLA uses the same tokens for all elements, and so does ``shared``. A small model may then lose count of which element it is at;
+with ``separate`` every element has tokens of its own, which say it. OpenVLA's bins divide each element's range between the 1st and 99th percentile evenly: that is ``uniform`` with the policy's
 ``quantile`` normalisation. ``quantile`` spacing puts equally many training actions into each bin instead.
 """
 
@@ -18,7 +19,7 @@ from gf_core.training.contracts import ActionHead, Backbone, HeadShape
 
 def make(config: Mapping[str, Any], shape: HeadShape) -> BinsHead:
     """The head for settings as in its spec."""
-    return BinsHead(shape, bins=config["bins"], spacing=config["spacing"])
+    return BinsHead(shape, bins=config["bins"], spacing=config["spacing"], separate=config["vocabulary"] == "separate")
 
 
 class BinsHead(ActionHead):
@@ -30,12 +31,14 @@ class BinsHead(ActionHead):
         shape: sizes.
         bins: number of bins.
         spacing: ``"uniform"`` or ``"quantile"``.
+        separate: whether each element has tokens of its own: A times as many.
     """
 
-    def __init__(self, shape: HeadShape, *, bins: int, spacing: str) -> None:
+    def __init__(self, shape: HeadShape, *, bins: int, spacing: str, separate: bool = False) -> None:
         super().__init__()
         self.horizon, self.action, self.spacing = shape.horizon, shape.action, spacing
-        self.tokens, self.length = bins, shape.horizon * shape.action
+        self.bins, self.separate = bins, separate
+        self.tokens, self.length = bins * shape.action if separate else bins, shape.horizon * shape.action
         even = (2 * np.arange(bins) + 1) / bins - 1
         self.centres: Doubles | None = np.tile(even, (shape.action, 1)) if spacing == "uniform" else None
 
@@ -50,7 +53,7 @@ class BinsHead(ActionHead):
         seen = list(chunks)
         if not seen:
             raise GrinningFaceError("there are no chunks to take quantiles of", where="gf/bins-v1")
-        levels = (np.arange(self.tokens) + 0.5) / self.tokens
+        levels = (np.arange(self.bins) + 0.5) / self.bins
         self.centres = np.quantile(np.concatenate(seen).astype(np.float64), levels, axis=0).T
 
     def state(self) -> dict[str, Any]:
@@ -67,13 +70,17 @@ class BinsHead(ActionHead):
         centres = self._fitted()
         middles = (centres[:, 1:] + centres[:, :-1]) / 2
         columns = [np.searchsorted(middles[a], actions[:, a], side="right") for a in range(self.action)]
-        return [int(token) for token in np.stack(columns, 1).ravel()]
+        offsets = self.bins * np.arange(self.action) if self.separate else 0
+        return [int(token) for token in (np.stack(columns, 1) + offsets).ravel()]
 
     def decode(self, tokens: Sequence[int], backbone: Backbone) -> Floats:
-        """The bins' centres. Tokens that are missing stand for the middle bin; those too many are left out."""
+        """The bins' centres. Tokens that are missing stand for the middle bin; those too many are left out.
+
+        A token of another element counts by its bin: where it stands says which element it is of.
+        """
         centres = self._fitted()
-        whole = np.full(self.length, self.tokens // 2)
-        given = np.asarray(tokens[: self.length], np.int64).clip(0, self.tokens - 1)
+        whole = np.full(self.length, self.bins // 2)
+        given = np.asarray(tokens[: self.length], np.int64).clip(0, self.tokens - 1) % self.bins
         whole[: len(given)] = given
         chunk = centres[np.arange(self.action), whole.reshape(self.horizon, self.action)]
         return np.asarray(chunk, np.float32)

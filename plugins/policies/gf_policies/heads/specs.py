@@ -80,6 +80,7 @@ BINS = HeadSpec(
         spacing=choice(
             "uniform on [-1, 1] after normalisation, or each element's quantiles over the training chunks", "uniform", "quantile"
         ),
+        vocabulary=choice("the same tokens for every element, or tokens of its own for each", "shared", "separate"),
     ),
 )
 
