@@ -10,7 +10,7 @@ from typing import Any
 from gf_core._problems import printable, shorten
 from gf_core.evaluation.suites import Suite
 from gf_core.leaderboard.board.ranking import Measured, Place, Played, Ranking, Table, main_split, outcomes
-from gf_core.reporting.controls import controls_of
+from gf_core.reporting.controls import COUNTERFACTUAL, controls_of
 from gf_core.reporting.inheritance import inheritance_of
 from gf_core.reporting.tables import NONE, percent, points
 from gf_core.runs import Row as EpisodeRow
@@ -363,6 +363,8 @@ def comparison_data(suite: Suite, split: str, runs: Iterable[Played]) -> dict[st
 
 def control_lines(suite: Suite, rows: Sequence[EpisodeRow]) -> list[tuple[str, Shown, str]]:
     """What the control splits say: a question, the rate, and what guessing gives; empty for a suite without them."""
+    if COUNTERFACTUAL not in suite.splits:  # before anything is counted: most suites have none
+        return []
     found = controls_of(suite, [(summarize(rows, suite.metrics), rows)])
     if found is None:
         return []

@@ -21,8 +21,8 @@ const columns = element.tHead.rows[0].cells.length;
 const table = new DataTable(element, {
   autoWidth: false,
   order: sort && Number(sort[1]) < columns ? [[Number(sort[1]), sort[2]]] : [],
-  pageLength: 100,
-  lengthMenu: [25, 100, 500, { label: "all", value: -1 }],
+  pageLength: 50,
+  lengthMenu: [50, 100, 500, { label: "all", value: -1 }],
   search: { search: state.get("q") ?? "" },
   columnDefs: [{ targets: columns - 1, orderable: false, searchable: false }],
   language: { search: "search", info: "_START_ to _END_ of _TOTAL_", infoFiltered: "(of _MAX_)", lengthMenu: "show _MENU_" },

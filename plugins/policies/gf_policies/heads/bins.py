@@ -1,7 +1,7 @@
 """Actions as one of 256 bins per step and element, as in OpenVLA (arXiv 2406.09246).
 
-OpenVLA uses the same tokens for all elements, and so does ``shared``. A small model may then lose count of which element it is at;
-with ``separate`` every element has tokens of its own, which say it.
+OpenVLA uses the same tokens for all elements, and so does ``shared``. A small model may then lose count of which element it is
+at; with ``separate`` every element has tokens of its own, which say it.
 
 OpenVLA's bins divide each element's range between the 1st and 99th percentile evenly: that is ``uniform`` with the policy's
 ``quantile`` normalisation. ``quantile`` spacing puts equally many training actions into each bin instead.
