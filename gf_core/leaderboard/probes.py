@@ -12,9 +12,9 @@ from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.suites import Suite
 from gf_core.leaderboard.archive import Archive
 from gf_core.leaderboard.bundle import PROBE, read_document
+from gf_core.reporting.inheritance import WHICH
 
 MAX_BYTES, MAX_VALUES = 8 << 20, 500_000
-WHICH = "which-card"
 
 
 def check_probe(archive: Archive, suites: Sequence[Suite]) -> None:

@@ -221,6 +221,7 @@ def test_filter_sort_search_and_permalink(visit: Callable[..., Any], site: Path)
     assert len(names(page)) == 12
     page.select_option("select[name=division]", "controlled")
     page.select_option("select[name=technique]", "LoRA")
+    page.wait_for_function("document.querySelectorAll('#board tbody tr').length === 3")
     assert sorted(names(page)) == [f"LoRA, seed {seed}" for seed in range(3)]
     assert "division=controlled" in page.url
     again = visit(page.url.partition("/index.html")[2] and f"index.html{page.url.partition('index.html')[2]}")
@@ -229,9 +230,12 @@ def test_filter_sort_search_and_permalink(visit: Callable[..., Any], site: Path)
     page.click("button[type=reset]")
     page.wait_for_function("document.querySelectorAll('#board tbody tr').length === 12")
     page.locator("#board thead th", has_text="success").click()
+    page.wait_for_selector("#board thead th[aria-sort=ascending]")  # the table sorts after the click has returned
+    page.wait_for_function("location.search.includes('sort=')")
     rates = [float(text.split()[0]) for text in page.locator("#board tbody tr td:nth-child(8)").all_inner_texts()]
     assert rates == sorted(rates)
     page.fill(".dt-search input", "freeze")
+    page.wait_for_function("document.querySelectorAll('#board tbody tr').length === 3")
     assert sorted(names(page)) == [f"freeze, seed {seed}" for seed in range(3)]
     assert "q=freeze" in page.url
     assert "sort=7-asc" in page.url

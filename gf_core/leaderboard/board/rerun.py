@@ -116,10 +116,14 @@ def rerun(
     commitment = epoch.commitments.get(entry.id)
     if commitment is None:
         raise GrinningFaceError(
-            f"it isn't committed in epoch {epoch.name!r}", where=entry.id, hint=f"`gf leaderboard commit {path} {entry.id}`"
+            f"it isn't committed in epoch {epoch.name!r}",
+            where=entry.id,
+            hint=f"`gf leaderboard commit {path} {entry.id} --epoch {epoch.name}`",
         )
     suite = _challenged(entry, suite_id, host)
     if found := epoch.reruns.get((entry.id, suite.id)):
+        if entry.standing == "added":  # an interruption may have come between the answer and the dispute
+            _dispute(path, entry, found, date)
         return Rerun(document=found, agrees=found["agrees"], why=found["why"], was_there=True)
     if epoch.closed is not None:
         what = f"epoch {epoch.name!r} was closed on {epoch.closed['date']}: its secret is known, and a run would be late"
@@ -149,9 +153,14 @@ def rerun(
         if not now.storage.has(digest):
             now.storage.put(work / "run.zip", digest)
         write_json(target, content)
-    if not content["agrees"] and entry.standing in ("added", "restored"):
-        change(path, entry.id, "disputed", f"re-run in epoch {epoch.name}: {content['why']}", date=date)
+    if entry.standing in ("added", "restored"):
+        _dispute(path, entry, content, date)
     return Rerun(document=content, agrees=content["agrees"], why=content["why"])
+
+
+def _dispute(path: Path, entry: Entry, found: Mapping[str, Any], date: str | None) -> None:
+    if not found["agrees"]:
+        change(path, entry.id, "disputed", f"re-run in epoch {found['epoch']}: {found['why']}", date=date)
 
 
 def make_challenge(suite: Suite, seed: int, layers: int, host: PluginHost) -> dict[str, Any]:
@@ -199,7 +208,7 @@ def _submitted(board: Board, entry: Entry, suite: Suite, work: Path) -> Iterator
 
 
 def _some(recorded: BundledRun, count: int, seed: int) -> list[str]:
-    """Episodes that nobody could guess, those in which something was done before others."""
+    """Episodes that nobody could guess, of those in which the policy was asked."""
     names = [row["episode"] for row in recorded.records if row["chunks"]]
     return sorted(random.Random(derive_seed(seed, "asked")).sample(names, min(count, len(names))))
 

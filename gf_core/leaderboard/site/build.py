@@ -82,6 +82,8 @@ def build(board: Board, host: PluginHost, out: Path, *, watch: Watch = lambda do
         GrinningFaceError: the folder holds something else, or can't be written.
     """
     library = table_library()
+    if util.find_spec("pyarrow") is None:  # told before anything is written
+        raise MissingDependencyError("the site's Parquet file needs pyarrow", hint="pip install 'grinningface[leaderboard]'")
     _check_place(out)
     ranking = rank(board, host, rerun=agreeing(board.path))
     suites = {table.suite.id: table.suite for table in ranking.tables}
@@ -137,8 +139,9 @@ class _Writer:
         self._faces = Faces(load_decks(suites.values(), host))
         self._pages = make_pages(ranking, suites)
         self._listed = [entry for entry in board.entries if entry.listed]
-        self._epochs = read_epochs(board.path)[0]
-        self._claims = read_claims(board.path)[0]
+        self._epochs, broken = read_epochs(board.path)
+        self._claims, unread = read_claims(board.path)
+        self._problems = (*board.problems, *broken, *unread)
         self._total = len(self._pages) + len(self._listed) + 6
         self.written = 0
 
@@ -161,9 +164,7 @@ class _Writer:
         self._page("compare.html", "compare.html.j2", root="", sources=self._comparisons())
         self._page("claims.html", "claims.html.j2", root="", claims=self._claims)
         withdrawn = [entry for entry in self._board.entries if not entry.listed]
-        self._page(
-            "about.html", "about.html.j2", root="", withdrawn=withdrawn, problems=self._board.problems, epochs=self._epochs
-        )
+        self._page("about.html", "about.html.j2", root="", withdrawn=withdrawn, problems=self._problems, epochs=self._epochs)
         self._data()
         self._draw_faces()
 
@@ -262,13 +263,9 @@ class _Writer:
         self._json("data/board.json", document)
         rows = list(_flat(self._pages))
         (self._out / "data" / "board.csv").write_text(_csv(rows), encoding="utf-8")
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise MissingDependencyError(
-                "the site's Parquet file needs pyarrow", hint="pip install 'grinningface[leaderboard]'"
-            ) from error
+        import pyarrow
+        import pyarrow.parquet
+
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), self._out / "data" / "board.parquet")
 
 
