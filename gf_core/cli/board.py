@@ -53,10 +53,19 @@ def init(board: Path, title: str, storage: str, contact: str | None) -> None:
 @DIR
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Files at once, each in a process.")
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw some failures for the entry's page.")
 @DATE
 @plugin_option
 @json_option
-def add(board: Path, files: tuple[Path, ...], jobs: int, date: str | None, plugin_files: tuple[Path, ...], as_json: bool) -> int:
+def add(
+    board: Path,
+    files: tuple[Path, ...],
+    jobs: int,
+    pictures: bool,
+    date: str | None,
+    plugin_files: tuple[Path, ...],
+    as_json: bool,
+) -> int:
     """Check submissions, and make an entry of each that breaks no rule.
 
     They are held against each other and against what is there, in the order of their names: of two alike, the earlier stands.
@@ -76,16 +85,44 @@ def add(board: Path, files: tuple[Path, ...], jobs: int, date: str | None, plugi
     check_date(date)
     given = [file for path in files for file in (sorted(path.glob("*.zip")) if path.is_dir() else [path])]
     refused, told = False, []
-    for one in take(board, given, partial(make_host, plugin_files), jobs=jobs, date=date, progress=make_progress()):
+    make = partial(make_host, plugin_files)
+    for one in take(board, given, make, jobs=jobs, date=date, pictures=pictures, progress=make_progress()):
         refused |= one.outcome == "refused"
         told.append({"file": one.file, "outcome": one.outcome, "entry": one.entry or None, "why": one.why})
         if not as_json:
             after = {"added": one.entry, "there": f"{one.entry} already", "refused": one.why}[one.outcome]
             badge = f", {one.verdict.badge}" if one.verdict and one.outcome == "added" else ""
             click.echo(f"{one.file}: {one.outcome}{badge}: {after}" if one.outcome != "there" else f"{one.file}: is {after}")
+        if one.note:
+            click.echo(f"{one.file}: {one.note}", err=True)
     if as_json:
         print_json("additions", {"files": told})
     return REFUSED if refused else 0
+
+
+@click.command("film")
+@DIR
+@click.argument("entries", nargs=-1, metavar="[ENTRY]...")
+@plugin_option
+def film(board: Path, entries: tuple[str, ...], plugin_files: tuple[Path, ...]) -> int:
+    """Draw failures of entries that have no pictures: all that are listed, or those given by id or the beginning of one.
+
+    `add` does so by itself where it can draw; this is for entries that were added where it couldn't, or with --no-pictures.
+
+    \b
+    Exit codes: 0 all have pictures or no failure; 1 one couldn't be drawn; 2 a mistake in what was asked for.
+
+    \b
+    Examples:
+      gf leaderboard film results
+    """
+    from gf_core.leaderboard.board.pictures import draw_entries
+
+    lacking = False
+    for name, count, note in draw_entries(board, entries, make_host(plugin_files)):
+        lacking |= bool(note)
+        click.echo(f"{name}: {note or f'{count} pictures'}")
+    return REFUSED if lacking else 0
 
 
 @click.command("check")
@@ -288,4 +325,4 @@ def check_date(date: str | None) -> None:
         raise GrinningFaceError(f"{date!r} is no day", where="--date", hint="write it as 2026-01-31") from error
 
 
-COMMANDS = (init, add, check, show, remove, dispute, claim, comment)
+COMMANDS = (init, add, check, film, show, remove, dispute, claim, comment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,28 +85,78 @@ def film(
     Raises:
         GrinningFaceError: the environment has no camera, can't draw here, or breaks.
     """
-    with contextlib.closing(make_env(suite, config, control_hz, host, slots=len(takes), threads=0)) as env:
+    with _stage(suite, config, control_hz, len(takes), host) as env:
+        stills: list[str] = []
+        shots = _play(env, takes, FRAMES, FRAME_SIZE, watch, began=lambda: stills.extend(_stills(env, takes)))
+    return [
+        Filmed(
+            still=first,
+            moving=animation(shot.frames, _steps(take) / take.episode.control_hz) if len(shot.frames) > 1 else "",
+            differs=shot.differs,
+        )
+        for take, first, shot in zip(takes, stills, shots, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """Frames ``(H, W, 3) uint8`` RGB from the first state to the last, and what went otherwise than recorded, if anything did."""
+
+    frames: tuple[Images, ...]
+    differs: str
+
+
+def shoot(
+    suite: Suite,
+    config: Mapping[str, Any],
+    control_hz: float,
+    takes: Sequence[Take],
+    host: PluginHost,
+    *,
+    frames: int,
+    size: tuple[int, int],
+) -> list[Shot]:
+    """At most so many ``frames`` of each episode, evenly apart, of a height and width [px]. Else as :func:`film`."""
+    with _stage(suite, config, control_hz, len(takes), host) as env:
+        return _play(env, takes, frames, size)
+
+
+@contextlib.contextmanager
+def _stage(suite: Suite, config: Mapping[str, Any], control_hz: float, slots: int, host: PluginHost) -> Iterator[BatchEnv]:
+    with contextlib.closing(make_env(suite, config, control_hz, host, slots=slots, threads=0)) as env:
         if not env.spec.cameras:
             raise GrinningFaceError(f"{env.spec.id} has no camera")
         try:
-            return _film(env, takes, watch)
+            yield env
         except GrinningFaceError:
             raise
         except (Exception, SystemExit) as error:
             raise GrinningFaceError(f"{env.spec.id} broke during the replay ({one_line(error)})") from error
 
 
-def _film(env: BatchEnv, takes: Sequence[Take], watch: Watch) -> list[Filmed]:
-    lengths = np.array([min(len(take.controls), take.episode.horizon) for take in takes])
-    keep = [set(np.linspace(0, length, FRAMES).round().astype(int).tolist()) for length in lengths]
+def _steps(take: Take) -> int:
+    return min(len(take.controls), take.episode.horizon)
+
+
+def _play(
+    env: BatchEnv,
+    takes: Sequence[Take],
+    count: int,
+    size: tuple[int, int],
+    watch: Watch = lambda done, of: None,
+    began: Callable[[], object] = lambda: None,
+) -> list[Shot]:
+    """Drive episodes side by side and take frames; ``began`` is called when all stand in their first state."""
+    lengths = np.array([_steps(take) for take in takes])
+    keep = [set(np.linspace(0, length, count).round().astype(int).tolist()) for length in lengths]
     frames: list[list[Images]] = [[] for _ in takes]
     running = np.arange(len(takes), dtype=np.int32)
     env.reset(running, [take.episode for take in takes])
-    stills = _stills(env, takes)
+    began()
     step = 0
     while len(running):
         shown = [slot for slot in running.tolist() if step in keep[slot]]
-        for slot, image in zip(shown, _shoot(env, shown, FRAME_SIZE), strict=True):
+        for slot, image in zip(shown, _shoot(env, shown, size), strict=True):
             frames[slot].append(image)
         if shown:
             watch(sum(map(len, frames)), sum(map(len, keep)))
@@ -117,12 +167,8 @@ def _film(env: BatchEnv, takes: Sequence[Take], watch: Watch) -> list[Filmed]:
         step += 1
     outcomes = env.outcome(np.arange(len(takes), dtype=np.int32))
     return [
-        Filmed(
-            still=first,
-            moving=animation(images, lengths[slot] / take.episode.control_hz) if len(images) > 1 else "",
-            differs=_differs(take.record, outcome.success, outcome.ending),
-        )
-        for slot, (take, first, images, outcome) in enumerate(zip(takes, stills, frames, outcomes, strict=True))
+        Shot(frames=tuple(images), differs=_differs(take.record, outcome.success, outcome.ending))
+        for take, images, outcome in zip(takes, frames, outcomes, strict=True)
     ]
 
 

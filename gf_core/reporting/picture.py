@@ -6,6 +6,8 @@ import base64
 import io
 from collections.abc import Sequence
 
+import numpy as np
+
 from gf_core.contracts import Images
 
 _STILL_QUALITY, _MOVING_QUALITY = 78, 60
@@ -24,6 +26,15 @@ def still(image: Images) -> str:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "WEBP", quality=_STILL_QUALITY, method=4)
     return data_uri(file.getvalue())
+
+
+def strip(images: Sequence[Images]) -> bytes:
+    """Images ``(H, W, 3) uint8`` RGB of one size side by side, as a WebP file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(images, axis=1)).save(file, "WEBP", quality=_MOVING_QUALITY, method=4)
+    return file.getvalue()
 
 
 def animation(images: Sequence[Images], seconds: float) -> str:

@@ -32,7 +32,7 @@ def board(tmp_path: Path) -> Path:
 @pytest.fixture
 def take(board: Path, host: PluginHost) -> Callable[..., list[Added]]:
     def call(*files: Path, **options: Any) -> list[Added]:
-        return list(add(board, files, lambda: host, **{"date": "2026-01-31", **options}))
+        return list(add(board, files, lambda: host, **{"date": "2026-01-31", "pictures": False, **options}))
 
     return call
 

@@ -18,6 +18,7 @@ from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.leaderboard import checks
 from gf_core.leaderboard.archive import open_archive
 from gf_core.leaderboard.board.outcomes import pack_run, prints_of
+from gf_core.leaderboard.board.pictures import draw_failures
 from gf_core.leaderboard.board.repository import (
     CARD,
     ENTRIES,
@@ -55,6 +56,7 @@ class Added:
         entry: the entry's id; empty for one that was refused.
         why: why it was refused.
         verdict: what checking it came to; ``None`` for one that was there, or couldn't be read.
+        note: what an entry that was added lacks: pictures, and why.
     """
 
     file: str
@@ -62,6 +64,7 @@ class Added:
     entry: str = ""
     why: str = ""
     verdict: Verdict | None = None
+    note: str = ""
 
 
 def add(
@@ -71,6 +74,7 @@ def add(
     *,
     jobs: int = 1,
     date: str | None = None,
+    pictures: bool = True,
     progress: Progress | None = None,
 ) -> Iterator[Added]:
     """Check files and make an entry of each that breaks no rule; yields what became of each, as it is done.
@@ -84,6 +88,7 @@ def add(
         make_host: makes the plugin host, in every process; picklable.
         jobs: files that are checked at once.
         date: the day of the entries, ``YYYY-MM-DD``; by default today's, UTC.
+        pictures: whether to draw some of their failures (:mod:`gf_core.leaderboard.board.pictures`).
         progress: a display, for ``jobs = 1``.
 
     Raises:
@@ -108,10 +113,10 @@ def add(
                 continue
             assert verdict.sha256 is not None
             assert verdict.name is not None
-            name = _write(board, file, verdict, host, date or today())
+            name, note = _write(board, file, verdict, host, date or today(), pictures)
             names[verdict.name] = there[verdict.sha256] = name
             known.learn(name, verdict.prints)
-            yield Added(file=verdict.file, outcome="added", entry=name, verdict=verdict)
+            yield Added(file=verdict.file, outcome="added", entry=name, verdict=verdict, note=note)
 
 
 def _digest(file: Path) -> str:
@@ -162,7 +167,7 @@ def _clean(path: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _write(board: Board, file: Path, verdict: Verdict, host: PluginHost, date: str) -> str:
+def _write(board: Board, file: Path, verdict: Verdict, host: PluginHost, date: str, pictures: bool) -> tuple[str, str]:
     """Store the submission and write its entry; the folder gets its name when all of it is on disk."""
     assert verdict.sha256 is not None
     documents = _documents(file, verdict, host, date)
@@ -175,9 +180,10 @@ def _write(board: Board, file: Path, verdict: Verdict, host: PluginHost, date: s
     for kind, document in documents.items():
         validate(document, kind.removesuffix(".json"), source=f"{name}/{kind}")
         write_json(half / kind, document)
+    note = draw_failures(file, documents[VERDICT]["submissions"][0], host, half) if pictures else ""
     half.rename(board.path / ENTRIES / name)
     flush_directory(board.path / ENTRIES)
-    return name
+    return name, note
 
 
 def _documents(file: Path, verdict: Verdict, host: PluginHost, date: str) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -20,6 +20,7 @@ from gf_core.leaderboard.board.claims import read_claims
 from gf_core.leaderboard.board.document import to_document
 from gf_core.leaderboard.board.epochs import agreeing, read_epochs
 from gf_core.leaderboard.board.outcomes import unpack_run
+from gf_core.leaderboard.board.pictures import pictures_of
 from gf_core.leaderboard.board.ranking import Played, Ranking, rank, runs_of
 from gf_core.leaderboard.board.repository import Board, Entry
 from gf_core.leaderboard.rules import RULES
@@ -218,7 +219,8 @@ class _Writer:
         chance = next((m.chance for m in suite.metrics if m.name == "recognition"), None) if suite else None
         rows = unpack_run(run.document, suite) if suite is not None and known else []
         probe = run.entry.probe
-        failed, more = failures(rows, _FAILURES)
+        drawn = self._pictures(run, {row["episode"] for row in rows})
+        filmed, failed, more = failures(rows, suite, drawn, _FAILURES) if suite is not None else ([], [], 0)
         about = run.document["described"]
         return {
             "run": run,
@@ -230,6 +232,7 @@ class _Writer:
             ],
             "gaps": gap_lines(probe, suite, rows) if probe and suite is not None and rows else [],
             "controls": control_lines(suite, rows) if suite is not None and rows else [],
+            "filmed": filmed,
             "failures": failed,
             "more": more,
             "facts": {
@@ -238,6 +241,18 @@ class _Writer:
             "versions": about.get("versions", {}),
             "platform": about.get("platform", {}),
         }
+
+    def _pictures(self, run: Played, episodes: Set[str]) -> dict[str, str]:
+        """Copies the pictures of a run's episodes; says where they are, by episode."""
+        found = {}
+        for (path, episode), file in pictures_of(run.entry.path).items():
+            if path == run.path and episode in episodes:
+                name = f"pictures/{run.entry.id}/{file.name}"
+                target = self._out / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target)
+                found[episode] = name
+        return found
 
     def _comparisons(self) -> list[tuple[str, str, str]]:
         """Suite, split and file of everything that can be compared."""

@@ -424,23 +424,45 @@ def gap_lines(probe: Mapping[str, Any], suite: Suite, rows: Sequence[EpisodeRow]
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An episode that failed: which, its target, how it ended and after how many steps."""
+    """An episode that failed.
+
+    Attributes:
+        episode: its id.
+        target: its target.
+        told: the instruction.
+        ending, steps: how it ended and after how many steps.
+        picture: a file of the site; empty where there is none.
+    """
 
     episode: str
     target: str
+    told: str
     ending: str
     steps: int
+    picture: str
 
 
-def failures(rows: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Failure], int]:
-    """The first failures, those with the rarest endings before others, and how many more there are."""
+def failures(
+    rows: Iterable[Mapping[str, Any]], suite: Suite, pictures: Mapping[str, str], most: int
+) -> tuple[list[Failure], list[Failure], int]:
+    """Failures with a picture (by episode); the first of the others, rare endings before common ones; how many more there are."""
     failed = [row for row in rows if not row["success"]]
     counts: dict[str, int] = defaultdict(int)
     for row in failed:
         counts[row["ending"]] += 1
     failed.sort(key=lambda row: (counts[row["ending"]], row["episode"]))
-    shown_ = [
-        Failure(episode=text(row["episode"]), target=text(row["cluster"]), ending=text(row["ending"]), steps=row["steps"])
-        for row in failed[:most]
-    ]
-    return shown_, len(failed) - len(shown_)
+    told = {episode.id: episode.instruction_at(0) for episode in suite.episodes}
+
+    def make(row: Mapping[str, Any]) -> Failure:
+        return Failure(
+            episode=text(row["episode"]),
+            target=text(row["cluster"]),
+            told=text(told[row["episode"]]),
+            ending=text(row["ending"]),
+            steps=row["steps"],
+            picture=pictures.get(row["episode"], ""),
+        )
+
+    seen = [make(row) for row in failed if row["episode"] in pictures]
+    others = [row for row in failed if row["episode"] not in pictures]
+    return seen, [make(row) for row in others[:most]], max(0, len(others) - most)
