@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("gf_core.cli.train:command", "Make a policy from a vision-language model by a recipe."),
     "probe": ("gf_core.cli.probe:command", "Measure how much of its VLM's knowledge a checkpoint has kept."),
     "study": ("gf_core.cli.study:command", "Train, probe and evaluate a matrix of techniques."),
+    "serve": ("gf_core.cli.serve:command", "Serve a policy to runs elsewhere, and to vla-eval."),
     "list": ("gf_core.cli.listing:list_command", "List what can be used: policies, environments, suites, …"),
     "show": ("gf_core.cli.listing:show_command", "Show one thing by its id, with its settings."),
     "plugins": ("gf_core.cli.plugins:command", "Show which plugins are loaded, and why others are not."),

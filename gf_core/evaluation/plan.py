@@ -129,7 +129,7 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     validate_config(suite.env_config, env.config_schema, source=suite.source, at=("env", "config"))
     env_config = _settings(env, request.env_config, suite.env_config, "--env-set")
     control_hz = suite.control_hz if request.control_hz is None else request.control_hz
-    interface = _interface(policy, policy_config)
+    interface = interface_of(policy, policy_config)
     check_rate(env, control_hz, asked_by=suite.id if request.control_hz is None else "--hz")
     check_actions(policy.id, interface.action, env.id, env.action)
     check_observes(policy.id, interface, env)
@@ -169,7 +169,8 @@ def _settings(spec: Spec, given: Settings, base: Mapping[str, Any], option: str)
     return validate_config({**base, **given}, spec.config_schema, source=spec.id)
 
 
-def _interface(policy: PolicySpec, config: Mapping[str, Any]) -> PolicyInterface:
+def interface_of(policy: PolicySpec, config: Mapping[str, Any]) -> PolicyInterface:
+    """What a policy observes and emits with these settings. Raises GrinningFaceError: it can't say."""
     if not policy.interface:
         return PolicyInterface(observes=policy.observes, action=policy.action, max_batch=policy.max_batch)
     describe: Callable[[Mapping[str, Any]], PolicyInterface] = load_object(policy, policy.interface)

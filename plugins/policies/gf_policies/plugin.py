@@ -6,6 +6,7 @@ from gf_core.hookspecs import Register, hookimpl
 from gf_core.specs import BackboneSpec, HeadSpec, Observes, PolicySpec
 from gf_policies.backbones.specs import BACKBONES
 from gf_policies.heads.specs import HEADS
+from gf_policies.remote_settings import SETTINGS as REMOTE_SETTINGS
 from gf_policies.vla_settings import NANO_SETTINGS
 from gf_policies.vla_settings import SETTINGS as VLA_SETTINGS
 
@@ -103,6 +104,13 @@ POLICIES = (
         interface="gf_policies.vla:interface",
         config_schema=NANO_SETTINGS,
         extra="grinningface[train]",
+    ),
+    PolicySpec(
+        id="gf/remote-v1",
+        summary="a policy behind `gf serve`, or behind any model server of vla-eval",
+        entry_point="gf_policies.remote:make_remote",
+        interface="gf_policies.remote:interface",
+        config_schema=REMOTE_SETTINGS,
     ),
     PolicySpec(id="gf/null-v1", summary="holds still", entry_point="gf_policies.controls:make_null", observes=_BLIND),
     PolicySpec(

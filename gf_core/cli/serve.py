@@ -1,0 +1,114 @@
+"""`gf serve`: a policy for clients of this and other programs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from gf_core.cli._common import make_host, plugin_option
+from gf_core.errors import GrinningFaceError
+
+TOKEN = "GF_TOKEN"
+"""Environment variable with what clients have to say."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command("serve", short_help="Serve a policy over WebSockets.")
+@click.argument("policy", metavar="POLICY")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the policy. Repeatable.")
+@click.option(
+    "--env", "env_id", default="gf/tabletop-v1", show_default=True, metavar="ID", help="Whose actions and state it is made for."
+)
+@click.option("--hz", "control_hz", type=float, metavar="HZ", help="Control rate.  [default: the environment's first]")
+@click.option(
+    "--host", "name", default="127.0.0.1", show_default=True, metavar="NAME", help="Where to listen; others need a token."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any that is free.")
+@click.option("--sessions", type=click.IntRange(1, 4096), default=64, show_default=True, help="Most clients at once.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 10),
+    default=0.02,
+    show_default=True,
+    metavar="SECONDS",
+    help="Most that a question waits for others.",
+)
+@click.option("--max-mb", type=click.IntRange(1, 1024), default=64, show_default=True, help="Most megabytes of a message.")
+@click.option("--camera", "cameras", multiple=True, metavar="THEIRS=OURS", help="What clients call a camera. Repeatable.")
+@plugin_option
+def command(
+    policy: str,
+    settings: tuple[str, ...],
+    env_id: str,
+    control_hz: float | None,
+    name: str,
+    port: int,
+    sessions: int,
+    wait: float,
+    max_mb: int,
+    cameras: tuple[str, ...],
+    plugin_files: tuple[Path, ...],
+) -> None:
+    """Serve POLICY, until Ctrl-C: to `gf run SUITE --policy gf/remote-v1 --set url=ws://HOST:PORT`, and to vla-eval's harness.
+
+    Sessions that ask at the same time are one call of the policy. GET /health answers {"status": "ok"} on the same port.
+
+    Beyond this machine clients have to say a token: that of the environment variable GF_TOKEN, or one that is made and printed.
+
+    \b
+    Examples:
+      gf serve gf/nano-vla-v1
+      gf serve gf/vla-v1 --set checkpoint=trained/lora/checkpoint --port 0
+      GF_TOKEN=... gf serve gf/nano-vla-v1 --host 0.0.0.0
+    """
+    from gf_core.serving.opening import open_server
+
+    names = dict(_pair(text) for text in cameras)
+    token = os.environ.get(TOKEN, "")
+    made = name not in LOOPBACK and not token
+    if made:
+        token = secrets.token_urlsafe(24)
+    server = open_server(
+        policy,
+        make_host(plugin_files),
+        settings=settings,
+        env_id=env_id,
+        control_hz=control_hz,
+        address=(name, port),
+        token=token,
+        sessions=sessions,
+        wait=wait,
+        cameras=names,
+        max_bytes=max_mb << 20,
+    )
+    click.echo(f"ws://{name}:{server.port} serves {policy} for {env_id}; Ctrl-C ends it")
+    if made:
+        click.echo(f"clients need the token {token}: {TOKEN}={token} gf run … --policy gf/remote-v1", err=True)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        click.echo(server.told(), err=True)
+    finally:
+        server.close()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    theirs, equals, ours = text.partition("=")
+    if not equals or not theirs or not ours:
+        raise GrinningFaceError(f"{text!r} isn't THEIRS=OURS", where="--camera")
+    return theirs, ours

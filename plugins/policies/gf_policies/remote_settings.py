@@ -1,0 +1,67 @@
+"""Settings of `gf/remote-v1`, apart from the policy so that listing plugins imports no WebSockets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SETTINGS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "url": {
+            "type": "string",
+            "pattern": "^wss?://",
+            "default": "ws://127.0.0.1:8000",
+            "description": "address of the server; a token that it asks for stands in the environment variable GF_TOKEN",
+        },
+        "images": {
+            "enum": ["raw", "png", "jpeg"],
+            "default": "raw",
+            "description": "how images are sent: raw is fastest on one machine, png is smaller, jpeg loses",
+        },
+        "timeout": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 3600,
+            "default": 60,
+            "description": "for connecting, and for an answer [s]",
+        },
+        "cameras": {
+            "type": "object",
+            "additionalProperties": {"type": "string", "minLength": 1},
+            "default": {"third": "third"},
+            "description": "servers of other programs: our camera to what the server calls it, cameras.third=agentview",
+        },
+        "size": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 4096,
+            "default": 224,
+            "description": "servers of other programs: height and width of images [px]",
+        },
+        "state": {"type": "boolean", "default": False, "description": "servers of other programs: send the robot's state"},
+        "position_scale": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 1,
+            "description": "servers of other programs: metres of a position element of 1",
+        },
+        "rotation_scale": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 1,
+            "description": "servers of other programs: radians of a rotation element of 1",
+        },
+        "rotation": {
+            "enum": ["declared", "axis_angle", "euler_xyz"],
+            "default": "declared",
+            "description": "servers of other programs: how actions rotate, if the server doesn't say",
+        },
+        "gripper": {
+            "enum": ["declared", "continuous_01", "binary_close_positive", "binary_close_negative", "binary_close_01"],
+            "default": "declared",
+            "description": "servers of other programs: what the last element means, if they don't say; continuous_01: open at 1",
+        },
+    },
+}
