@@ -131,7 +131,8 @@ def make_plan(request: Request, host: PluginHost) -> Plan:
     control_hz = suite.control_hz if request.control_hz is None else request.control_hz
     interface = interface_of(policy, policy_config)
     check_rate(env, control_hz, asked_by=suite.id if request.control_hz is None else "--hz")
-    check_actions(policy.id, interface.action, env.id, env.action)
+    described = env.action if env.action.hz in (0, control_hz) else dataclasses.replace(env.action, hz=0)
+    check_actions(policy.id, interface.action, env.id, described)  # rate and bounds of others: when the environment is made
     check_observes(policy.id, interface, env)
     check_privileged(policy, env)
     check_decks(suite.decks, host, source=suite.source)

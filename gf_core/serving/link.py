@@ -107,6 +107,11 @@ class Link:
                 self._flush(time.monotonic() + _FAREWELL_SECONDS)
         self._end.close()
 
+    def shut(self) -> None:
+        """End the connection from another thread; whoever waits for a message is told that it is over."""
+        with contextlib.suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)
+
     def _next(self, deadline: float | None) -> object:
         while not self._events:
             if self._protocol.parser_exc is not None:

@@ -41,6 +41,7 @@ OURS = "grinningface"
 """Key of what only this program says and reads, in hello, episode_start, observation and action."""
 _HANDSHAKE_SECONDS = 10.0
 _SEND_SECONDS = 60.0
+_FAREWELL_SECONDS = 5.0
 _MAX_TEXT = 4000
 _MAX_STRANGERS = 64
 """Connections that are being let in, at most."""
@@ -83,6 +84,7 @@ class PolicyServer:
     ) -> None:
         self._host, self._offer, self._token, self._max_bytes = host, offer, token, max_bytes
         self._sessions: set[Link] = set()
+        self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._strangers = threading.Semaphore(_MAX_STRANGERS)
         self._closed = False
@@ -106,7 +108,10 @@ class PolicyServer:
             if not self._strangers.acquire(blocking=False):
                 end.close()
                 continue
-            threading.Thread(target=self._receive, args=(end,), daemon=True).start()
+            thread = threading.Thread(target=self._receive, args=(end,), daemon=True)
+            with self._lock:
+                self._threads.add(thread)
+            thread.start()
 
     def told(self) -> str:
         """What was served so far, as a line."""
@@ -120,23 +125,40 @@ class PolicyServer:
             self._end.shutdown(socket.SHUT_RDWR)
         self._end.close()
         with self._lock:
-            links = list(self._sessions)
+            links, threads = list(self._sessions), list(self._threads)
         for link in links:
-            link.close()
+            link.shut()
+        until = time.monotonic() + _FAREWELL_SECONDS
+        for thread in threads:  # or they are cut off in the middle of something when the interpreter ends
+            thread.join(max(0.0, until - time.monotonic()))
         self._host.close()
 
     def _receive(self, end: socket.socket) -> None:
         try:
-            link = accept(end, self._plain, deadline=time.monotonic() + _HANDSHAKE_SECONDS, max_bytes=self._max_bytes)
+            self._session(end)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _session(self, end: socket.socket) -> None:
+        slot: int | None = None
+
+        def plain(asked: Asked) -> Plain | None:
+            nonlocal slot
+            if asked.path == "/health":
+                return 200, {"status": "ok"}
+            if self._token and not hmac.compare_digest(asked.token.encode(), self._token.encode()):
+                return 401, {"error": "a token is needed"}
+            slot = self._host.enter()
+            return (503, {"error": "all sessions are taken"}) if slot is None else None
+
+        try:
+            link = accept(end, plain, deadline=time.monotonic() + _HANDSHAKE_SECONDS, max_bytes=self._max_bytes)
         finally:
             self._strangers.release()
-        if link is None:
-            return
-        slot = self._host.enter()
-        if slot is None:
-            with contextlib.suppress(GrinningFaceError, TimeoutError):
-                self._tell(link, Message(type=ERROR, payload={"error": "all sessions are taken; see --sessions"}))
-            link.close()
+        if link is None or slot is None:
+            if slot is not None:
+                self._host.leave(slot)
             return
         with self._lock:
             self._sessions.add(link)
@@ -149,13 +171,6 @@ class PolicyServer:
             with self._lock:
                 self._sessions.discard(link)
             link.close()
-
-    def _plain(self, asked: Asked) -> Plain | None:
-        if asked.path == "/health":
-            return 200, {"status": "ok"}
-        if self._token and not hmac.compare_digest(asked.token.encode(), self._token.encode()):
-            return 401, {"error": "a token is needed"}
-        return None
 
     @staticmethod
     def _tell(link: Link, message: Message) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ _MAX_PIXELS = 1 << 24
 """Of a compressed picture; 4096 x 4096."""
 _MAX_AXES = 8
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+_local = threading.local()
+"""A packer for each thread. One for each message would take and give back its memory, which costs more than filling it."""
 _ARRAY, _IMAGE = "__ndarray__", "__image__"
 
 
@@ -65,7 +68,10 @@ class Picture:
 def pack(message: Message) -> bytes:
     """The bytes of a message. Arrays and numbers of NumPy, and pictures, may stand anywhere in its payload."""
     head = {"type": message.type, "payload": message.payload, "seq": message.seq, "timestamp": message.timestamp}
-    packed: bytes = msgpack.packb(head, default=_encode)
+    packer = getattr(_local, "packer", None) or msgpack.Packer(default=_encode)
+    _local.packer = None  # one that breaks is not used again
+    packed: bytes = packer.pack(head)
+    _local.packer = packer
     return packed
 
 
