@@ -26,10 +26,14 @@ test: opengl chromium check ## Lint, types, import arrows, and the tests that CI
 test-full: opengl chromium check ## The same with every long sample.
 	$(PYTEST)
 
-interop: opengl ## Pass data sets to and from the real lerobot package, in an environment of its own.
+interop: opengl ## Pass data sets and policies to and from the real lerobot and vla-eval, in environments of their own.
 	$(PYTHON) -m venv .venv-interop
 	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "lerobot==0.4.4"
 	.venv-interop/bin/python scripts/interop_lerobot.py
+	$(PYTHON) -m venv .venv-vla-eval
+	.venv-vla-eval/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-vla-eval/bin/python -m pip install --quiet --disable-pip-version-check -e ".[train]" "vla-eval==0.8.0"
+	.venv-vla-eval/bin/python scripts/interop_vla_eval.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

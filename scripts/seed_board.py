@@ -1,8 +1,8 @@
 """The project's own entries: every finished cell of a study on the whole of gf/standard@1, and a control, as submissions.
 
 ``python scripts/seed_board.py STUDY BOARD`` plays, packs and adds them through the same commands that everybody uses. It may be
-stopped and given again. STUDY is a directory of `gf study run`, BOARD one of `gf leaderboard init`; runs and submissions lie beside the
-board, in BOARD-work. `--only ARM/SEED` takes fewer cells; `--slots N` plays more episodes at once.
+stopped and given again. STUDY is a directory of `gf study run`, BOARD one of `gf leaderboard init`; runs and submissions lie
+beside the board, in BOARD-work. `--only ARM/SEED` takes fewer cells; `--slots N` plays more episodes at once.
 """
 
 from __future__ import annotations

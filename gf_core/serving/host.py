@@ -105,6 +105,11 @@ class PolicyHost:
             self._episodes.pop(slot, None)
             self._change.notify_all()
 
+    def running(self, slot: int) -> bool:
+        """Whether the session is in an episode."""
+        with self._change:
+            return slot in self._episodes
+
     def ask(self, slot: int, seen: Seen) -> tuple[Floats, int | None]:
         """Actions ``(T, A) float32`` for a session, and how many of them are played before it asks again (``None``: all).
 

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -181,6 +182,7 @@ class _Session:
     def __init__(self, server: PolicyServer, link: Link, slot: int) -> None:
         self._server, self._link, self._slot = server, link, slot
         self._host, self._offer = server._host, server._offer
+        self._rest: deque[Floats] = deque()
 
     def run(self) -> None:
         """Answer until the client is gone."""
@@ -216,17 +218,27 @@ class _Session:
             if not isinstance(seed, int) or not 0 <= seed < 1 << 63:
                 seed = derive_seed(self._server.episodes, "served")
             self._host.begin(self._slot, seed)
+            self._rest.clear()
             return None  # the protocol has no acknowledgement
         if message.type == END:
             self._host.end(self._slot)
             return None
         if message.type == OBSERVATION:
-            seen = self._seen(message.payload, extra)
-            actions, execute_steps = self._host.ask(self._slot, seen)
-            payload = {"actions": actions, OURS: {"execute_steps": execute_steps}}
-            return Message(type=ACTION, payload=payload, seq=message.seq)
+            return Message(type=ACTION, payload=self._act(message.payload, extra), seq=message.seq)
         log.info("session %d: %s", self._slot, message.payload.get("error"))
         return None
+
+    def _act(self, payload: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        """A chunk for clients of this program; one step of it for others, which ask before every step."""
+        seen = self._seen(payload, extra)
+        if extra:
+            actions, execute_steps = self._host.ask(self._slot, seen)
+            return {"actions": actions, OURS: {"execute_steps": execute_steps}}
+        if not self._rest or not self._host.running(self._slot):
+            self._rest.clear()
+            actions, execute_steps = self._host.ask(self._slot, seen)
+            self._rest.extend(actions[:execute_steps])
+        return {"actions": self._rest.popleft()}
 
     def _seen(self, payload: Mapping[str, Any], extra: Mapping[str, Any]) -> Seen:
         """An observation as the policy is shown it. Raises WireError: it isn't what the policy observes."""

@@ -33,7 +33,8 @@ STATE = np.zeros(5, np.float32)
 
 
 def show(client: Client, **payload: Any) -> Any:
-    return client.answer(client.show({"task_description": "go", "state": STATE, **payload}))
+    ours = {"grinningface": {"together": ["me", 1]}}
+    return client.answer(client.show({"task_description": "go", "state": STATE, **ours, **payload}))
 
 
 def client_of(server: PolicyServer, seed: int = 0) -> Client:
@@ -94,6 +95,21 @@ def test_without_an_episode_nothing_is_answered(serve: Serve) -> None:
     client.end()
     with pytest.raises(RemoteError, match="no episode is running"):
         show(client)
+
+
+def test_clients_of_other_programs_are_given_one_step_at_a_time(serve: Serve) -> None:
+    server = serve("local/late-v1", "chunk=4", "execute_steps=3")
+    client = client_of(server)
+
+    def ask(step: int) -> list[float]:
+        state = np.array([0, 0, 0, 0, step], np.float32)
+        answer = client.answer(client.show({"task_description": "go", "state": state}))["actions"]
+        assert answer.shape == (3,)
+        return [round(float(value), 6) for value in answer[:1]]
+
+    assert [ask(step) for step in range(4)] == [[0.0], [1e-5], [2e-5], [0.003]]
+    client.begin({"name": "go"}, 1)  # the rest of the chunk was for the other episode
+    assert ask(7) == [0.007]
 
 
 def test_cameras_may_have_other_names(serve: Serve) -> None:
