@@ -1,7 +1,7 @@
 """Policies and suites pass between this program and the real vla-eval, in an environment that has both (`make interop`).
 
 Its harness (`vla-eval run`) plays our benchmark against `gf serve`, and must count what our runner counts, episode by episode.
-Its model server plays our suite through gf/remote-v1, and must give the bytes that the policy gives at home. Exit code 0: both do.
+Its model server plays our suite through gf/remote-v1, and must give the bytes of the policy at home. Exit code 0: both do.
 """
 
 from __future__ import annotations

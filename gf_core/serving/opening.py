@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gf_core.canonical import content_hash
@@ -91,7 +92,7 @@ def open_server(
     mine = {
         "policy": policy_id,
         "provenance": to_json(spec.provenance),
-        "fingerprint": content_hash({"policy": to_json(spec), "config": config, "points_to": interface.fingerprint}),
+        "fingerprint": content_hash([to_json(spec), to_json(interface), _settled(config, interface)]),
         "env": env_id,
         "action": to_json(action),
         "observes": to_json(interface.observes),
@@ -118,6 +119,13 @@ def open_server(
     except BaseException:
         policy.close()
         raise
+
+
+def _settled(config: Mapping[str, Any], interface: PolicyInterface) -> dict[str, Any]:
+    """The settings that make the policy what it is. Where files lie doesn't, if the policy says itself what is in them."""
+    if not interface.fingerprint:
+        return dict(config)
+    return {name: value for name, value in config.items() if not (isinstance(value, str) and value and Path(value).exists())}
 
 
 def _action_at(env: EnvSpec, hz: float, host: PluginHost) -> ActionSpec:

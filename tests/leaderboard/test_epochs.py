@@ -6,7 +6,9 @@ import importlib
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from gf_core.leaderboard.board import read_board
 from gf_core.leaderboard.board.epochs import challenge_seed, read_epoch
 from gf_core.plugins import load_plugins
 from gf_core.schemas import validate
+from gf_core.serving.opening import open_server
 
 from .boards import edit
 from .forging import CARD, Forgery
@@ -255,3 +258,35 @@ def test_the_published_hash_is_the_secrets(closed: Path) -> None:
     assert epoch.closed is not None
     assert sha256(bytes.fromhex(epoch.closed["secret"])) == epoch.document["secret_sha256"]
     assert bytes.fromhex((closed / "epoch.secret").read_text().strip()) == bytes.fromhex(epoch.closed["secret"])
+
+
+def test_a_served_policy_is_run_again_where_it_is_served_now(arena: Path, gf: Gf, tmp_path: Path) -> None:
+    board, secret = tmp_path / "board", tmp_path / "secret"
+
+    @contextmanager
+    def serving(skill: float, folder: str) -> Iterator[str]:
+        """At another address and from another file each time."""
+        (tmp_path / folder).mkdir()
+        file = shutil.copy(checkpoint(arena, skill), tmp_path / folder / "checkpoint.json")
+        server = open_server("arena/walker-v1", load_plugins(), settings=[f"checkpoint={file}"], env_id="arena/reach-v1")
+        threading.Thread(target=server.serve, daemon=True).start()
+        try:
+            yield f"url=ws://127.0.0.1:{server.port}"
+        finally:
+            server.close()
+
+    with serving(0.7, "theirs") as url:
+        request = Request(suite="arena/plane@1", policy="gf/remote-v1", policy_config=(url,))
+        run_suite(request, host=load_plugins(), out=tmp_path / "run", resources=Resources(in_process=True))
+    assert gf("leaderboard", "init", board)[0] == 0
+    code, text, err = gf("leaderboard", "add", board, submission(tmp_path, gf, "served", tmp_path / "run"))
+    assert code == 0, text + err
+    assert gf("leaderboard", "epoch", "open", board, "first", "--secret", secret)[0] == 0
+    assert gf("leaderboard", "commit", board, entries(board)["served"], "--epoch", "first")[0] == 0
+    again = ("leaderboard", "rerun", board, entries(board)["served"], "--epoch", "first", "--secret", secret, "--set")
+    with serving(0.9, "better") as url:
+        code, _, err = gf(*again, url)
+        assert (code, "another checkpoint" in err) == (2, True)
+    with serving(0.7, "ours") as url:
+        code, text, err = gf(*again, url)
+        assert (code, "agrees" in text) == (0, True), text + err
