@@ -61,6 +61,13 @@ INTERRUPTED = 130
     metavar="SECONDS",
     help="For loading the policy, and for its first call.",
 )
+@click.option(
+    "--isolate",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE|DIR]",
+    help="Run the policy in an environment of its own: made with the requirements in FILE and kept, or the one in DIR.",
+)
 @click.option("--in-process", is_flag=True, help="Run the policy in this process, for debugging: no deadline, no protection.")
 @plugin_option
 @json_option
@@ -81,6 +88,7 @@ def command(
     latency_steps: int | None,
     deadline: float,
     load_timeout: float,
+    isolate: str | None,
     in_process: bool,
     plugin_files: tuple[Path, ...],
     as_json: bool,
@@ -98,6 +106,7 @@ def command(
       gf run gf/quick@1 --policy gf/expert-v1
       gf run gf/quick@1 --policy gf/random-v1 --slots 32 --out runs/random
       gf run gf/smoke@1 --policy local/mine-v1 --plugin ./my_plugin.py --set checkpoint=./weights
+      gf run gf/quick@1 --policy acme-vla/open-v1 --isolate acme-requirements.txt
     """
     from gf_core.evaluation import Deadlines, Request, Resources, Timing
 
@@ -120,7 +129,29 @@ def command(
     )
     deadlines = Deadlines(call=deadline, load=load_timeout)
     resources = Resources(slots=slots, threads=threads, deadlines=deadlines, in_process=in_process)
-    return _run(request, resources, make_host(plugin_files), out, as_json)
+    host = make_host(plugin_files)
+    if isolate is None:
+        return _run(request, resources, host, out, as_json)
+    from gf_core.serving.isolation import chosen as environment
+
+    with environment(isolate, watch=lambda what: click.echo(f"{what} …", err=True)) as requirements:
+        return _run(_isolated(request, requirements, host), resources, host, out, as_json)
+
+
+def _isolated(request: Request, requirements: tuple[str, ...], host: PluginHost) -> Request:
+    """The request with the policy behind gf/isolated-v1."""
+    import dataclasses
+
+    from gf_core.evaluation.suites import load_suite
+
+    config = {
+        "policy": request.policy,
+        "settings": list(request.policy_config),
+        "env": load_suite(request.suite, host).env,
+        "requirements": list(requirements),
+        "plugins": [str(file) for file in host.files],
+    }
+    return dataclasses.replace(request, policy="gf/isolated-v1", policy_config=config)
 
 
 def _run(request: Request, resources: Resources, host: PluginHost, out: Path | None, as_json: bool) -> int:

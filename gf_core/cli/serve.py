@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -26,7 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--env", "env_id", default="gf/tabletop-v1", show_default=True, metavar="ID", help="Whose actions and state it is made for."
 )
-@click.option("--hz", "control_hz", type=float, metavar="HZ", help="Control rate.  [default: the environment's first]")
+@click.option("--hz", "control_hz", type=float, metavar="HZ", help="Control rate.  [default: the policy's own, or the first]")
 @click.option(
     "--host", "name", default="127.0.0.1", show_default=True, metavar="NAME", help="Where to listen; others need a token."
 )
@@ -42,6 +44,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 )
 @click.option("--max-mb", type=click.IntRange(1, 1024), default=64, show_default=True, help="Most megabytes of a message.")
 @click.option("--camera", "cameras", multiple=True, metavar="THEIRS=OURS", help="What clients call a camera. Repeatable.")
+@click.option("--describe", is_flag=True, help="Say what would be served, as JSON, without loading the policy.")
+@click.option("--with-stdin", is_flag=True, help="End when standard input ends: with the program that started this one.")
 @plugin_option
 def command(
     policy: str,
@@ -54,6 +58,8 @@ def command(
     wait: float,
     max_mb: int,
     cameras: tuple[str, ...],
+    describe: bool,
+    with_stdin: bool,
     plugin_files: tuple[Path, ...],
 ) -> None:
     """Serve POLICY, until Ctrl-C: to `gf run SUITE --policy gf/remote-v1 --set url=ws://HOST:PORT`, and to vla-eval's harness.
@@ -68,16 +74,20 @@ def command(
       gf serve gf/vla-v1 --set checkpoint=trained/lora/checkpoint --port 0
       GF_TOKEN=... gf serve gf/nano-vla-v1 --host 0.0.0.0
     """
-    from gf_core.serving.opening import open_server
+    from gf_core.serving.opening import describe_policy, open_server
 
     names = dict(_pair(text) for text in cameras)
+    host = make_host(plugin_files)
+    if describe:
+        click.echo(json.dumps(describe_policy(policy, host, settings=settings, env_id=env_id, control_hz=control_hz), indent=2))
+        return
     token = os.environ.get(TOKEN, "")
     made = name not in LOOPBACK and not token
     if made:
         token = secrets.token_urlsafe(24)
     server = open_server(
         policy,
-        make_host(plugin_files),
+        host,
         settings=settings,
         env_id=env_id,
         control_hz=control_hz,
@@ -98,6 +108,8 @@ def command(
     signal.signal(signal.SIGTERM, stop)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
+    if with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         while thread.is_alive():
             time.sleep(0.5)
@@ -105,6 +117,12 @@ def command(
         click.echo(server.told(), err=True)
     finally:
         server.close()
+
+
+def _end_with_stdin() -> None:
+    while sys.stdin.buffer.read(1 << 12):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ def open_server(
         host: the plugins.
         settings: of the policy, ``KEY=VALUE``.
         env_id: the environment whose actions and state it is made for.
-        control_hz: control rate [1/s]; by default the environment's first.
+        control_hz: control rate [1/s]; by default the policy's own, or the environment's first.
         address: where to listen: host name and port, 0 for any that is free.
         token: what clients have to say; empty for nothing.
         sessions: most clients at once.
@@ -65,20 +65,10 @@ def open_server(
         GrinningFaceError: an unknown id or setting, a policy that doesn't fit the environment, sees the simulator's state or
             can't be loaded, an address that can't be used.
     """
-    spec, env = host.policies.get(policy_id), host.envs.get(env_id)
-    if spec.privileged:
-        raise GrinningFaceError(f"{policy_id} sees the simulator's state, which no client sends", where="POLICY")
-    config = apply_settings(tuple(settings), spec.config_schema, source="--set")
-    interface = interface_of(spec, config)
-    hz = env.control_hz[0] if control_hz is None else control_hz
-    check_rate(env, hz, asked_by="--hz")
-    check_observes(policy_id, interface, env)
-    action = _action_at(env, hz, host)
-    check_actions(policy_id, interface.action, env_id, action)
-    context = PolicyContext(
-        env=dataclasses.replace(env, action=action), action=action, slots=interface.max_batch or sessions, plugin_files=host.files
-    )
-    load = LoadPolicy(spec=spec, config=config, context=context, files=host.files)
+    served = _resolve(policy_id, host, settings, env_id, control_hz)
+    spec, interface = served.load.spec, served.interface
+    context = dataclasses.replace(served.load.context, slots=interface.max_batch or sessions)
+    load = dataclasses.replace(served.load, context=context)
 
     def make() -> Policy:
         try:
@@ -89,7 +79,49 @@ def open_server(
             log.exception("%s can't be loaded", policy_id)
             raise GrinningFaceError(f"{policy_id} can't be loaded: {describe(error)}", where=brought_by(spec)) from error
 
+    offer = Offer(hello=served.hello, interface=interface, proprio=context.env.proprio, cameras=dict(cameras or {}))
+    strange = [name for name in offer.cameras.values() if name not in interface.observes.cameras]
+    if strange:
+        seen = ", ".join(interface.observes.cameras) or "none"
+        raise UnknownIdError(f"{policy_id} has no camera {strange[0]!r}", where="--camera", hint=f"it looks through {seen}")
+    width = context.action.field.shape[0]
+    policy = PolicyHost(make, slots=sessions, width=width, max_batch=interface.max_batch, wait=wait)
+    try:
+        return PolicyServer(policy, offer, address=address, token=token, max_bytes=max_bytes)
+    except BaseException:
+        policy.close()
+        raise
+
+
+def describe_policy(
+    policy_id: str, host: PluginHost, *, settings: Sequence[str] = (), env_id: str, control_hz: float | None = None
+) -> Mapping[str, Any]:
+    """What a server's hello would say, without loading the policy. Arguments and errors as of :func:`open_server`."""
+    return _resolve(policy_id, host, settings, env_id, control_hz).hello
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Resolved:
+    load: LoadPolicy
+    interface: PolicyInterface
+    hello: Mapping[str, Any]
+
+
+def _resolve(policy_id: str, host: PluginHost, settings: Sequence[str], env_id: str, control_hz: float | None) -> _Resolved:
+    spec, env = host.policies.get(policy_id), host.envs.get(env_id)
+    if spec.privileged:
+        raise GrinningFaceError(f"{policy_id} sees the simulator's state, which no client sends", where="POLICY")
+    config = apply_settings(tuple(settings), spec.config_schema, source="--set")
+    interface = interface_of(spec, config)
+    own = interface.action.hz if interface.action is not None else 0
+    hz = control_hz if control_hz is not None else own if own in env.control_hz else env.control_hz[0]
+    check_rate(env, hz, asked_by="--hz")
+    check_observes(policy_id, interface, env)
+    action = _action_at(env, hz, host)
+    check_actions(policy_id, interface.action, env_id, action)
+    context = PolicyContext(env=dataclasses.replace(env, action=action), action=action, slots=1, plugin_files=host.files)
     mine = {
+        "version": metadata.version("grinningface"),
         "policy": policy_id,
         "provenance": to_json(spec.provenance),
         "fingerprint": content_hash([to_json(spec), to_json(interface), _settled(config, interface)]),
@@ -99,26 +131,16 @@ def open_server(
         "proprio": to_json(env.proprio),
         "max_batch": interface.max_batch,
     }
-    version = metadata.version("grinningface")
     hello = {
-        "harness_version": f"grinningface {version}",
+        "harness_version": f"grinningface {mine['version']}",
         "protocol_version": PROTOCOL_VERSION,
         "model_server": policy_id,
         "capabilities": {},
         **vla_eval_specs(action, interface, env),
-        OURS: {"version": version, **mine},
+        OURS: mine,
     }
-    offer = Offer(hello=hello, interface=interface, proprio=env.proprio, cameras=dict(cameras or {}))
-    strange = [name for name in offer.cameras.values() if name not in interface.observes.cameras]
-    if strange:
-        seen = ", ".join(interface.observes.cameras) or "none"
-        raise UnknownIdError(f"{policy_id} has no camera {strange[0]!r}", where="--camera", hint=f"it looks through {seen}")
-    policy = PolicyHost(make, slots=sessions, width=action.field.shape[0], max_batch=interface.max_batch, wait=wait)
-    try:
-        return PolicyServer(policy, offer, address=address, token=token, max_bytes=max_bytes)
-    except BaseException:
-        policy.close()
-        raise
+    load = LoadPolicy(spec=spec, config=config, context=context, files=host.files)
+    return _Resolved(load=load, interface=interface, hello=hello)
 
 
 def _settled(config: Mapping[str, Any], interface: PolicyInterface) -> dict[str, Any]:

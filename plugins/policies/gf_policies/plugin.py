@@ -6,6 +6,7 @@ from gf_core.hookspecs import Register, hookimpl
 from gf_core.specs import BackboneSpec, HeadSpec, Observes, PolicySpec
 from gf_policies.backbones.specs import BACKBONES
 from gf_policies.heads.specs import HEADS
+from gf_policies.remote_settings import ISOLATED
 from gf_policies.remote_settings import SETTINGS as REMOTE_SETTINGS
 from gf_policies.vla_settings import NANO_SETTINGS
 from gf_policies.vla_settings import SETTINGS as VLA_SETTINGS
@@ -111,6 +112,13 @@ POLICIES = (
         entry_point="gf_policies.remote:make_remote",
         interface="gf_policies.remote:interface",
         config_schema=REMOTE_SETTINGS,
+    ),
+    PolicySpec(
+        id="gf/isolated-v1",
+        summary="a policy in an environment of its own: what `gf run --isolate` plays",
+        entry_point="gf_policies.isolated:make_isolated",
+        interface="gf_policies.isolated:interface",
+        config_schema=ISOLATED,
     ),
     PolicySpec(id="gf/null-v1", summary="holds still", entry_point="gf_policies.controls:make_null", observes=_BLIND),
     PolicySpec(

@@ -35,17 +35,18 @@ class Client:
     Args:
         url: of the server.
         timeout: for connecting, and for an answer [s].
+        token: what the server asks for; by default what the environment variable GF_TOKEN says.
 
     Raises:
         GrinningFaceError: nobody is there, it asks for a token, or speaks another version.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, token: str | None = None) -> None:
         self._url, self._timeout = url, timeout
         self._numbers = itertools.count(1)
         deadline = time.monotonic() + timeout
         try:
-            self._link: Link = connect(url, token=os.environ.get(TOKEN, ""), deadline=deadline)
+            self._link: Link = connect(url, token=os.environ.get(TOKEN, "") if token is None else token, deadline=deadline)
         except TimeoutError as error:
             raise LinkError("nobody answers in time", where=url) from error
         except LinkError as error:
@@ -133,6 +134,12 @@ def interface(config: Mapping[str, Any]) -> PolicyInterface:
         said = {key: value for key, value in client.hello.items() if key != "harness_version"}
         seen = Observes(cameras=tuple(config["cameras"]), size=(config["size"], config["size"]), proprio=config["state"])
         return PolicyInterface(observes=seen, action=None, fingerprint=content_hash(said))
+    return interface_from(client.hello, where=config["url"])
+
+
+def interface_from(hello: Mapping[str, Any], *, where: str) -> PolicyInterface:
+    """What a hello of this program says. Raises LinkError: it isn't one."""
+    mine = hello[OURS]
     try:
         observes: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in mine["observes"].items()
@@ -144,20 +151,30 @@ def interface(config: Mapping[str, Any]) -> PolicyInterface:
             fingerprint=mine["fingerprint"],
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise LinkError("its hello isn't one of this program", where=config["url"], hint="is its version another one?") from error
+        raise LinkError("its hello isn't one of this program", where=where, hint="is its version another one?") from error
 
 
 def make_remote(config: Mapping[str, Any], context: PolicyContext) -> RemotePolicy:
+    """The policy, connected; see :func:`connected`."""
+    return connected(config, context)
+
+
+def connected(config: Mapping[str, Any], context: PolicyContext, *, token: str | None = None) -> RemotePolicy:
     """The policy, connected.
+
+    Args:
+        config: settings of gf/remote-v1.
+        context: as a policy's factory is told.
+        token: as of :class:`Client`.
 
     Raises:
         GrinningFaceError: nobody is there; the server's state or actions aren't the environment's, naming the field.
     """
-    client = Client(config["url"], config["timeout"])
+    client = Client(config["url"], config["timeout"], token)
     mine = client.hello.get(OURS)
     if not isinstance(mine, Mapping):
         read = foreign_actions(client.hello.get("action_spec"), config, context.action)
-        return RemotePolicy(client, config, read, names=config["cameras"])
+        return RemotePolicy(client, config, read, names=config["cameras"], token=token)
     theirs = mine["proprio"]
     ours = {
         "shape": list(context.env.proprio.shape),
@@ -169,7 +186,9 @@ def make_remote(config: Mapping[str, Any], context: PolicyContext) -> RemotePoli
             raise MismatchError(
                 f"proprio {name} is {theirs.get(name)} at the server and {value} in {context.env.id}", where=config["url"]
             )
-    return RemotePolicy(client, config, lambda actions: actions, names={name: name for name in mine["observes"]["cameras"]})
+    return RemotePolicy(
+        client, config, lambda actions: actions, names={name: name for name in mine["observes"]["cameras"]}, token=token
+    )
 
 
 Read = Callable[[Floats], Floats]
@@ -238,8 +257,10 @@ _OPENING: Mapping[str, Read] = {
 class RemotePolicy:
     """A session for each slot. All that is asked at once is sent before any answer is awaited, and is one call over there."""
 
-    def __init__(self, first: Client, config: Mapping[str, Any], read: Read, *, names: Mapping[str, str]) -> None:
-        self._config, self._read, self._names = config, read, names
+    def __init__(
+        self, first: Client, config: Mapping[str, Any], read: Read, *, names: Mapping[str, str], token: str | None = None
+    ) -> None:
+        self._config, self._read, self._names, self._token = config, read, names, token
         self._spare: list[Client] = [first]
         self._clients: dict[int, Client] = {}
         self._new: dict[int, int] = {}
@@ -252,8 +273,11 @@ class RemotePolicy:
             if slot in self._clients:
                 self._clients[slot].end()
             else:
-                self._clients[slot] = self._spare.pop() if self._spare else Client(self._config["url"], self._config["timeout"])
+                self._clients[slot] = self._spare.pop() if self._spare else self._client()
             self._new[slot] = seed
+
+    def _client(self) -> Client:
+        return Client(self._config["url"], self._config["timeout"], self._token)
 
     def act(self, observation: Observation) -> ActionChunk:
         """The server's actions for every slot."""

@@ -65,3 +65,32 @@ SETTINGS: Mapping[str, Any] = {
         },
     },
 }
+
+ISOLATED: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["policy", "env"],
+    "properties": {
+        "policy": {"type": "string", "minLength": 1, "description": "id of the policy, in its environment"},
+        "settings": {
+            "type": "array",
+            "items": {"type": "string"},
+            "default": [],
+            "description": "its settings, KEY=VALUE each",
+        },
+        "env": {"type": "string", "minLength": 1, "description": "id of the environment whose actions and state it is made for"},
+        "requirements": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "default": [],
+            "description": "what pip installs beside this program",
+        },
+        "plugins": {
+            "type": "array",
+            "items": {"type": "string"},
+            "default": [],
+            "description": "files that are loaded as plugins",
+        },
+    },
+}
+"""Of `gf/isolated-v1`; `gf run --isolate` writes them."""
