@@ -9,6 +9,7 @@ import click
 
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli._extra import extra_commands
+from gf_core.errors import GrinningFaceError
 from gf_core.plugins import PluginHost, PluginStatus
 from gf_core.specs import to_json
 
@@ -70,6 +71,61 @@ def show_command(name: str, as_json: bool, plugin_files: tuple[Path, ...]) -> No
         print_json("plugins", {"plugins": to_json(found), "warnings": _warnings(host)})
         return
     click.echo("\n\n".join("\n".join(_lines(status)) for status in found))
+
+
+@command.command("check")
+@click.argument("name", metavar="NAME|FILE.py")
+@click.option("--suite", default="gf/smoke@1", show_default=True, metavar="SUITE", help="What policies are tried on.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="ID:KEY=VALUE", help="A setting of what has none by default. Repeatable."
+)
+@json_option
+@plugin_option
+def check_command(name: str, suite: str, settings: tuple[str, ...], as_json: bool, plugin_files: tuple[Path, ...]) -> int:
+    """Hold a plugin against the conformance kit: that of a distribution, of an entry point, or of a file.
+
+    It is loaded, what it brings is imported, policies are asked a few questions in different ways, environments are stepped
+    and replayed, decks and suites are read.
+
+    \b
+    Exit codes: 0 nothing failed; 1 a check failed; 2 a mistake in what was asked for.
+
+    \b
+    Examples:
+      gf plugins check acme-vla
+      gf plugins check ./my_plugin.py --suite gf/quick@1
+      gf plugins check acme-vla --set acme-vla/open-v1:checkpoint=./weights
+    """
+    from gf_core.testing.kit import CHECKS, check_plugin
+
+    file = [Path(name)] if name.endswith(".py") else []
+    host = make_host([*file, *plugin_files], strict=False)
+    found = check_plugin(Path(name).stem if file else name, host, suite=suite, settings=_by_id(settings))
+    failed = [one for one in found if one.outcome == "fail"]
+    if as_json:
+        print_json("kit", {"checks": [{**to_json(one), "title": CHECKS[one.code]} for one in found]})
+    else:
+        for one in failed:
+            click.echo(f"failed   {one.code}  {one.subject}: {CHECKS[one.code]}\n         {one.detail}")
+        skipped: dict[tuple[str, str], list[str]] = {}
+        for one in found:
+            if one.outcome == "skip":
+                skipped.setdefault((one.subject, one.detail), []).append(one.code)
+        for (subject, detail), codes in skipped.items():
+            click.echo(f"skipped  {', '.join(codes)}  {subject}\n         {detail}")
+        passed = sum(one.outcome == "pass" for one in found)
+        click.echo(f"{passed} of {len(found)} checks passed, {len(failed)} failed, {sum(map(len, skipped.values()))} skipped")
+    return 1 if failed else 0
+
+
+def _by_id(settings: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in settings:
+        spec_id, colon, pair = text.partition(":")
+        if not colon or "=" not in pair:
+            raise GrinningFaceError(f"{text!r} isn't ID:KEY=VALUE", where="--set")
+        found.setdefault(spec_id, []).append(pair)
+    return found
 
 
 def _warnings(host: PluginHost) -> list[str]:

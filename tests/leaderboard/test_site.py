@@ -242,6 +242,17 @@ def test_filter_sort_search_and_permalink(visit: Callable[..., Any], site: Path)
 
 
 @browser_needed
+def test_tables_are_downloaded(visit: Callable[..., Any], site: Path) -> None:
+    page = visit("index.html", accept_downloads=True)
+    for kind in ("csv", "json", "parquet"):
+        with page.expect_download() as caught:
+            page.click(f"a[download][href$='board.{kind}']")
+        download = caught.value
+        assert download.suggested_filename == f"board.{kind}"
+        assert Path(download.path()).read_bytes() == (site / "data" / f"board.{kind}").read_bytes()
+
+
+@browser_needed
 def test_the_comparison_is_the_statistics_own(visit: Callable[..., Any], board: Path) -> None:
     found = read_board(board)
     ids = {entry.name: entry.id for entry in found.entries}
