@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic
 
@@ -103,7 +104,7 @@ def load_object(spec: Spec, reference: str = "") -> Any:
     except KeyboardInterrupt:
         raise
     except ImportError as error:
-        if spec.extra:
+        if spec.extra and _is_missing(error):
             raise MissingDependencyError(
                 f"{spec.id} can't be imported ({one_line(error)})", where=brought_by(spec), hint=f"pip install '{spec.extra}'"
             ) from error
@@ -111,6 +112,12 @@ def load_object(spec: Spec, reference: str = "") -> Any:
     except BaseException as error:  # also SystemExit: a plugin can't end its host
         raise _broken(spec, error) from error
     return found
+
+
+def _is_missing(error: ImportError) -> bool:
+    """Whether a whole package isn't there; a module or a name that one lacks is a fault of whoever imports it."""
+    package = (error.name or "").partition(".")[0]
+    return isinstance(error, ModuleNotFoundError) and package not in sys.modules
 
 
 def read_document(spec: Spec) -> bytes:

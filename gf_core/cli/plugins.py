@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,8 +74,30 @@ def show_command(name: str, as_json: bool, plugin_files: tuple[Path, ...]) -> No
     click.echo("\n\n".join("\n".join(_lines(status)) for status in found))
 
 
+@command.command("new")
+@click.argument("kind", type=click.Choice(["policy", "technique", "env"]))
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write it.  [default: NAME]")
+def new_command(kind: str, name: str, out: Path | None) -> None:
+    """Write a new distribution with a policy, a technique or an environment: it installs, passes its tests and the kit as it is.
+
+    NAME is the distribution's, and the namespace of its ids: a-z, 0-9 and hyphens.
+
+    \b
+    Examples:
+      gf plugins new policy acme-vla
+      pip install -e "acme-vla[test]" && gf plugins check acme-vla && pytest acme-vla
+    """
+    from gf_core.plugin_template import write_plugin
+
+    folder = out or Path(name)
+    for path in write_plugin(kind, name, folder):
+        click.echo(path)
+    click.echo(f'next:  pip install -e "{folder}[test]"  then  gf plugins check {name}', err=True)
+
+
 @command.command("check")
-@click.argument("name", metavar="NAME|FILE.py")
+@click.argument("name", metavar="NAME|FILE.py|DIR")
 @click.option("--suite", default="gf/smoke@1", show_default=True, metavar="SUITE", help="What policies are tried on.")
 @click.option(
     "--set", "settings", multiple=True, metavar="ID:KEY=VALUE", help="A setting of what has none by default. Repeatable."
@@ -82,7 +105,8 @@ def show_command(name: str, as_json: bool, plugin_files: tuple[Path, ...]) -> No
 @json_option
 @plugin_option
 def check_command(name: str, suite: str, settings: tuple[str, ...], as_json: bool, plugin_files: tuple[Path, ...]) -> int:
-    """Hold a plugin against the conformance kit: that of a distribution, of an entry point, or of a file.
+    """Hold a plugin against the conformance kit: that of a distribution, of an entry point, of a file, or of a project's
+    directory, which needn't be installed.
 
     It is loaded, what it brings is imported, policies are asked a few questions in different ways, environments are stepped
     and replayed, decks and suites are read.
@@ -97,10 +121,15 @@ def check_command(name: str, suite: str, settings: tuple[str, ...], as_json: boo
       gf plugins check acme-vla --set acme-vla/open-v1:checkpoint=./weights
     """
     from gf_core.testing.kit import CHECKS, check_plugin
+    from gf_core.testing.projects import as_installed
 
-    file = [Path(name)] if name.endswith(".py") else []
-    host = make_host([*file, *plugin_files], strict=False)
-    found = check_plugin(Path(name).stem if file else name, host, suite=suite, settings=_by_id(settings))
+    given = _by_id(settings)
+    with contextlib.ExitStack() as stack:
+        file = [Path(name)] if name.endswith(".py") else []
+        if Path(name).is_dir():
+            name = stack.enter_context(as_installed(Path(name)))
+        host = make_host([*file, *plugin_files], strict=False)
+        found = check_plugin(Path(name).stem if file else name, host, suite=suite, settings=given)
     failed = [one for one in found if one.outcome == "fail"]
     if as_json:
         print_json("kit", {"checks": [{**to_json(one), "title": CHECKS[one.code]} for one in found]})

@@ -1,0 +1,50 @@
+"""A project's directory, looked at as if it were installed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gf_core._discovery import GROUP, normalised
+from gf_core.errors import GrinningFaceError
+
+
+@contextmanager
+def as_installed(project: Path) -> Iterator[str]:
+    """The name of the distribution that a project's directory makes; within, its plugins are found, and imported from there.
+
+    Args:
+        project: the directory of pyproject.toml, with packages beside it or in ``src``.
+
+    Raises:
+        GrinningFaceError: no pyproject.toml, or one that names no distribution or no plugin.
+    """
+    file = project / "pyproject.toml"
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        what = f"no pyproject.toml can be read ({error})"
+        raise GrinningFaceError(what, where=str(project), hint="give a project's directory") from error
+    name, points = table.get("name"), table.get("entry-points", {}).get(GROUP, {})
+    if not isinstance(name, str) or not points:
+        raise GrinningFaceError(f"it has no name, or no plugin in [project.entry-points.{GROUP}]", where=str(file))
+    with tempfile.TemporaryDirectory() as folder:
+        info = Path(folder) / f"{normalised(name).replace('-', '_')}-0.dist-info"
+        info.mkdir()
+        version = table.get("version", "0")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+        lines = "".join(f"{key} = {value}\n" for key, value in points.items())
+        (info / "entry_points.txt").write_text(f"[{GROUP}]\n{lines}", encoding="utf-8")
+        places = [folder, str(project.absolute()), str((project / "src").absolute())]
+        sys.path[:0] = places
+        importlib.invalidate_caches()
+        try:
+            yield name
+        finally:
+            for place in places:
+                sys.path.remove(place)
