@@ -11,11 +11,15 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from gf_core.cli._common import make_host, plugin_option
 from gf_core.errors import GrinningFaceError
+
+if TYPE_CHECKING:
+    from gf_core.serving.server import PolicyServer
 
 TOKEN = "GF_TOKEN"
 """Environment variable with what clients have to say."""
@@ -74,33 +78,47 @@ def command(
       gf serve gf/vla-v1 --set checkpoint=trained/lora/checkpoint --port 0
       GF_TOKEN=... gf serve gf/nano-vla-v1 --host 0.0.0.0
     """
+    from gf_core._discovery import stdout_to_stderr
     from gf_core.serving.opening import describe_policy, open_server
 
+    sys.stdout.flush()
+    out = os.dup(1)
+
+    def say(text: str) -> None:
+        os.write(out, f"{text}\n".encode())
+
     names = dict(_pair(text) for text in cameras)
-    host = make_host(plugin_files)
-    if describe:
-        click.echo(json.dumps(describe_policy(policy, host, settings=settings, env_id=env_id, control_hz=control_hz), indent=2))
-        return
-    token = os.environ.get(TOKEN, "")
-    made = name not in LOOPBACK and not token
-    if made:
-        token = secrets.token_urlsafe(24)
-    server = open_server(
-        policy,
-        host,
-        settings=settings,
-        env_id=env_id,
-        control_hz=control_hz,
-        address=(name, port),
-        token=token,
-        sessions=sessions,
-        wait=wait,
-        cameras=names,
-        max_bytes=max_mb << 20,
-    )
-    click.echo(f"ws://{name}:{server.port} serves {policy} for {env_id}; Ctrl-C ends it")
-    if made:
-        click.echo(f"clients need the token {token}: {TOKEN}={token} gf run … --policy gf/remote-v1", err=True)
+    with stdout_to_stderr():  # a policy may print; whoever started this program reads one line
+        host = make_host(plugin_files)
+        if describe:
+            say(json.dumps(describe_policy(policy, host, settings=settings, env_id=env_id, control_hz=control_hz), indent=2))
+            return
+        token = os.environ.get(TOKEN, "")
+        made = name not in LOOPBACK and not token
+        if made:
+            token = secrets.token_urlsafe(24)
+        server = open_server(
+            policy,
+            host,
+            settings=settings,
+            env_id=env_id,
+            control_hz=control_hz,
+            address=(name, port),
+            token=token,
+            sessions=sessions,
+            wait=wait,
+            cameras=names,
+            max_bytes=max_mb << 20,
+        )
+        shown = f"[{name}]" if ":" in name else name
+        say(f"ws://{shown}:{server.port} serves {policy} for {env_id}; Ctrl-C ends it")
+        if made:
+            click.echo(f"clients need the token {token}: {TOKEN}={token} gf run … --policy gf/remote-v1", err=True)
+        _serve(server, with_stdin=with_stdin)
+
+
+def _serve(server: PolicyServer, *, with_stdin: bool) -> None:
+    """Until Ctrl-C, SIGTERM or, if asked for, the end of standard input."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -115,6 +133,8 @@ def command(
             time.sleep(0.5)
     except KeyboardInterrupt:
         click.echo(server.told(), err=True)
+    else:
+        raise GrinningFaceError("it stopped listening")
     finally:
         server.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
@@ -75,24 +76,24 @@ class PolicyHost:
 
     def __init__(self, make: Callable[[], Policy], *, slots: int, width: int, max_batch: int, wait: float) -> None:
         self._make, self._width, self._max_batch, self._wait = make, width, max_batch or slots, wait
-        self._free = list(range(slots))[::-1]
+        self._free = list(range(slots))
         self._episodes: dict[int, int | None] = {}
         self._open: dict[int, _Question] = {}
         self._change = threading.Condition()
-        self._calling = False
+        self._calling = self._closed = False
         self._policy: Policy | None = make()
         self.calls = self.asked = 0
 
     def enter(self) -> int | None:
         """A slot for a session; ``None`` if all are taken."""
         with self._change:
-            return self._free.pop() if self._free else None
+            return heapq.heappop(self._free) if self._free else None
 
     def leave(self, slot: int) -> None:
         """The session is over."""
         self.end(slot)
         with self._change:
-            self._free.append(slot)
+            heapq.heappush(self._free, slot)
 
     def begin(self, slot: int, seed: int) -> None:
         """An episode begins."""
@@ -116,6 +117,8 @@ class PolicyHost:
         Raises:
             PolicyBrokeError: the policy broke, or the session isn't in an episode, perhaps because it broke before.
         """
+        if seen.together[1] > self._max_batch:
+            raise PolicyBrokeError(f"{seen.together[1]} sessions ask at once, and the policy takes {self._max_batch}")
         with self._change:
             if slot not in self._episodes:
                 raise PolicyBrokeError("no episode is running", hint="send episode_start first")
@@ -134,9 +137,17 @@ class PolicyHost:
     def close(self) -> None:
         """Close the policy."""
         with self._change:
-            policy, self._policy = self._policy, None
+            self._closed = True
+            self._change.notify_all()
+        self._drop()
+
+    def _drop(self) -> None:
+        policy, self._policy = self._policy, None
         if policy is not None:
-            policy.close()
+            try:
+                policy.close()
+            except (Exception, SystemExit):
+                log.warning("the policy raised while it was closed", exc_info=True)
 
     def _due(self, question: _Question) -> list[_Question]:
         """The questions that are one call now, with this one among them; none while others are to be waited for."""
@@ -147,7 +158,8 @@ class PolicyHost:
         awaited = [slot for slot in self._episodes if slot not in self._open]
         if awaited and time.monotonic() - min(one.since for one in alike) < self._wait:
             return []
-        return sorted(alike, key=lambda one: one.slot)[: self._max_batch]
+        longest = sorted(alike, key=lambda one: one.since)[: self._max_batch]
+        return sorted(longest, key=lambda one: one.slot)
 
     def _patience(self, question: _Question) -> float | None:
         if self._calling:
@@ -178,11 +190,15 @@ class PolicyHost:
             self._calling = False
             self._change.notify_all()
         self.calls, self.asked = self.calls + 1, self.asked + len(batch)
+        asked = {one.slot for one in batch}
         if chunk is None:
-            self._episodes.clear()  # whatever the policy knew of them is gone
-            for one in (*batch, *self._open.values()):
+            # Whatever the policy knew of running episodes is gone; those that it hasn't seen yet begin with the next one.
+            self._episodes = {slot: seed for slot, seed in self._episodes.items() if seed is not None and slot not in asked}
+            for one in batch:
                 one.broken = broken
-            self._open.clear()
+            for one in [one for one in self._open.values() if one.slot not in self._episodes]:
+                one.broken = f"another session broke the policy ({broken})"
+                del self._open[one.slot]
             return
         for number, one in enumerate(batch):
             one.answer, one.execute_steps = chunk.actions[number], chunk.execute_steps
@@ -191,6 +207,8 @@ class PolicyHost:
 
     def _ask(self, batch: Sequence[_Question]) -> tuple[ActionChunk | None, str]:
         try:
+            if self._closed:
+                return None, "the server is closing"
             if self._policy is None:
                 self._policy = self._make()
             new = [(one.slot, one.seed) for one in batch if one.seed is not None]
@@ -200,7 +218,7 @@ class PolicyHost:
         except (Exception, SystemExit) as error:
             if not isinstance(error, PolicyFaultError):
                 log.exception("the policy broke")
-            self._policy = None
+            self._drop()
             return None, describe(error)
 
 

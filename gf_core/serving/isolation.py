@@ -74,6 +74,8 @@ def environment(requirements: Sequence[str], watch: Watch = lambda what: None) -
         return interpreter_of(folder / "venv")
     with occupied(folder, identity=_IDENTITY, lock=".lock", what=_IDENTITY, who="maker"):
         write_whole(folder / _IDENTITY, (canonical_json(wanted) + "\n").encode(), kind=GrinningFaceError)
+        if (folder / _READY).is_file():  # another process has made it meanwhile
+            return interpreter_of(folder / "venv")
         if (folder / "venv").exists():
             shutil.rmtree(folder / "venv")
         watch(f"making an environment in {folder}")
@@ -177,6 +179,7 @@ class Served:
         line = self._process.stdout.readline()  # what else it prints goes to standard error
         self.url = line.partition(" ")[0]
         if not self.url.startswith("ws://"):
+            self._process.kill() if line else None
             status = self._process.wait()
             raise PluginError(f"it can't be served in its environment (exit code {status})", where=str(python))
 

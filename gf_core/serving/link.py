@@ -183,7 +183,7 @@ def connect(url: str, *, token: str = "", deadline: float | None = None, max_byt
         raise GrinningFaceError(f"{url!r} is no address of a server", where="url", hint="ws://HOST:PORT") from error
     try:
         end = socket.create_connection((parsed.host, parsed.port), timeout=_left(deadline))
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _tune(end)
         if parsed.secure:
             end = ssl.create_default_context().wrap_socket(end, server_hostname=parsed.host)
     except TimeoutError:
@@ -206,6 +206,15 @@ def connect(url: str, *, token: str = "", deadline: float | None = None, max_byt
         end.close()
         raise
     return link
+
+
+def _tune(end: socket.socket) -> None:
+    """Send at once, and find out within minutes if the other machine is gone without a word."""
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # not everywhere
+            end.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _said(response: object) -> str:
@@ -232,7 +241,7 @@ def accept(
     protocol = ServerProtocol(origins=[None], max_size=max_bytes)
     link = Link(end, protocol, "a client")
     try:
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _tune(end)
         request = link._next(deadline)
         if not isinstance(request, Request):
             raise LinkError("no request")

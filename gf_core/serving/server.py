@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
-import os
 import socket
 import threading
 import time
@@ -42,6 +41,7 @@ OURS = "grinningface"
 """Key of what only this program says and reads, in hello, episode_start, observation and action."""
 _HANDSHAKE_SECONDS = 10.0
 _SEND_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
 _FAREWELL_SECONDS = 5.0
 _MAX_TEXT = 4000
 _MAX_STRANGERS = 64
@@ -91,12 +91,11 @@ class PolicyServer:
         self._closed = False
         self.episodes = 0
         try:
-            self._end = socket.create_server(address, backlog=256)
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            self._end = socket.create_server(address, family=family, backlog=256)
         except OSError as error:
-            name = f"{address[0]}:{address[1]}"
-            raise GrinningFaceError(
-                f"{name} can't be used ({os.strerror(error.errno or 0)})", hint="another --port, or 0"
-            ) from error
+            name, why = f"{address[0]}:{address[1]}", (error.strerror or str(error)).partition(" (while")[0]
+            raise GrinningFaceError(f"{name} can't be used ({why})", hint="another --port, or 0") from error
         self.port: int = self._end.getsockname()[1]
 
     def serve(self) -> None:
@@ -104,15 +103,31 @@ class PolicyServer:
         while not self._closed:
             try:
                 end, _ = self._end.accept()
-            except OSError:
-                break
+            except OSError as error:
+                if self._closed:
+                    break
+                log.warning("a connection can't be taken: %s", error)  # too many files are open; some will be closed
+                time.sleep(_PAUSE_SECONDS)
+                continue
             if not self._strangers.acquire(blocking=False):
                 end.close()
                 continue
             thread = threading.Thread(target=self._receive, args=(end,), daemon=True)
             with self._lock:
                 self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                log.warning("a connection can't be taken: %s", error)
+                self._strangers.release()
+                self._threads.discard(thread)
+                end.close()
+
+    def count(self) -> int:
+        """The number of an episode that begins."""
+        with self._lock:
+            self.episodes += 1
+            return self.episodes
 
     def told(self) -> str:
         """What was served so far, as a line."""
@@ -209,14 +224,14 @@ class _Session:
         extra: Mapping[str, Any] = ours if isinstance(ours, dict) else {}
         if message.type == HELLO:
             version = message.payload.get("protocol_version")
-            if version != PROTOCOL_VERSION:
+            if not isinstance(version, int) or version != PROTOCOL_VERSION:
                 raise WireError(f"protocol version {version!r:.40}; this server speaks {PROTOCOL_VERSION}")
             return Message(type=HELLO, payload=self._offer.hello, seq=message.seq)
         if message.type == START:
-            self._server.episodes += 1
+            number = self._server.count()
             seed = extra.get("seed")
             if not isinstance(seed, int) or not 0 <= seed < 1 << 63:
-                seed = derive_seed(self._server.episodes, "served")
+                seed = derive_seed(number, "served")
             self._host.begin(self._slot, seed)
             self._rest.clear()
             return None  # the protocol has no acknowledgement

@@ -1,7 +1,7 @@
 """Messages as bytes: msgpack with arrays and images, as vla-eval 0.8.0 writes and reads them; see docs/serving.md.
 
-Bytes come from strangers. A message's size bounds what reading it takes: arrays are views of its bytes, and pictures that claim
-to be larger than any camera's are refused before they are decompressed.
+Bytes come from strangers. A message's size bounds what reading it takes: arrays are views of its bytes, and compressed
+pictures are refused before they are decompressed if they claim more pixels than cameras have.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ TYPES = (HELLO, START, OBSERVATION, ACTION, END, ERROR)
 ImageFormat = Literal["raw", "png", "jpeg"]
 _JPEG_QUALITY = 95
 _MAX_PIXELS = 1 << 24
-"""Of a compressed picture; 4096 x 4096."""
+"""Of all compressed pictures of a message together; 4096 x 4096."""
 _MAX_AXES = 8
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _local = threading.local()
-"""A packer for each thread. One for each message would take and give back its memory, which costs more than filling it."""
+"""``packer``: one for each message would take and give back its memory, which costs more than filling it. ``pixels``: of the
+message that is being read."""
 _ARRAY, _IMAGE = "__ndarray__", "__image__"
 
 
@@ -106,6 +107,7 @@ def _encode_picture(picture: Picture) -> dict[str, Any]:
 
 def unpack(data: bytes) -> Message:
     """The message in bytes. Raises WireError: they aren't one, and why."""
+    _local.pixels = 0
     try:
         raw = msgpack.unpackb(data, object_hook=_decode, raw=False, strict_map_key=True)
     except WireError:
@@ -115,7 +117,7 @@ def unpack(data: bytes) -> Message:
     if not isinstance(raw, dict):
         raise WireError(f"a message is a map, and this is {type(raw).__name__}")
     kind, payload, seq, timestamp = (raw.get(key) for key in ("type", "payload", "seq", "timestamp"))
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         raise WireError(f"{kind!r:.80} isn't a type of message", hint=f"one of {', '.join(TYPES)}")
     if not isinstance(payload, dict) or not isinstance(seq, int) or not isinstance(timestamp, int | float):
         raise WireError(f"a message of type {kind} needs payload (a map), seq (an integer) and timestamp (a number)")
@@ -157,8 +159,9 @@ def _decode_picture(value: Mapping[str, Any]) -> NDArray[Any]:
 
     try:
         with Image.open(io.BytesIO(data), formats=[form]) as opened:
-            if opened.width * opened.height > _MAX_PIXELS:
-                raise WireError(f"a picture of {opened.width} x {opened.height} pixels")
+            _local.pixels += opened.width * opened.height
+            if _local.pixels > _MAX_PIXELS:
+                raise WireError(f"pictures of more than {_MAX_PIXELS:,} pixels")
             return np.asarray(opened if opened.mode in ("RGB", "L") else opened.convert("RGB"))
     except WireError:
         raise

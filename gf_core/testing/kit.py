@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -129,10 +130,16 @@ def _behaviour(kind: str, spec: Spec, host: PluginHost, suites: Sequence[Suite],
     return []
 
 
+class _NothingToTryError(Exception):
+    """The check doesn't concern it; the text says why."""
+
+
 def _tried(code: str, subject: str, check: Callable[[], str | None]) -> KitFinding:
     """A check that returns nothing if it passes, or what is wrong; whatever it raises is wrong, too."""
     try:
         wrong = check()
+    except _NothingToTryError as error:
+        return KitFinding(code=code, subject=subject, outcome="skip", detail=str(error))
     except MissingDependencyError as error:
         return KitFinding(code=code, subject=subject, outcome="skip", detail=" · ".join(str(error).splitlines()))
     except GrinningFaceError as error:
@@ -261,7 +268,7 @@ class _Bench:
         self._env.reset(slots, self._episodes)
         with self._made() as policy:
             for number in range(ASKS):
-                actions = np.zeros((len(slots), self._env.action.field.shape[0]), np.float32)
+                actions = np.zeros((len(self._episodes), self._env.action.field.shape[0]), np.float32)
                 for start in range(0, len(slots), most):
                     some = slots[start : start + most]
                     seen = self._shown(some, wanted)
@@ -273,7 +280,9 @@ class _Bench:
                     self._asked.append(question)
                     self._answers.append(chunk.actions.copy())
                     actions[some] = chunk.actions[:, 0]
-                self._env.step(slots, actions)
+                slots = slots[~self._env.step(slots, actions[slots]).done]
+                if not len(slots):
+                    break
         return None
 
     def again(self) -> str | None:
@@ -416,14 +425,13 @@ class _Stand:
         with self._made(len(self._episodes)) as env:
             slots = _range(len(self._episodes))
             env.reset(slots, self._episodes)
-            for step in range(STEPS):
-                env.step(slots, actions[:, step])
+            _drive(env, slots, partial(_step, actions))
             beside = env.state_hash(slots)
         for number, episode in enumerate(self._episodes):
             with self._made(1) as env:
                 env.reset(_range(1), [episode])
-                for step in range(STEPS):
-                    env.step(_range(1), actions[number : number + 1, step])
+                own = actions[number : number + 1]
+                _drive(env, _range(1), partial(_step, own))
                 if env.state_hash(_range(1)) != [beside[number]]:
                     return f"{episode.id} ends in another state when it is played alone"
         return None
@@ -434,12 +442,22 @@ class _Stand:
         slots = _range(len(self._episodes))
         with self._made(len(slots)) as env:
             env.reset(slots, self._episodes)
-            results = [env.step(slots, actions[:, step]) for step in range(STEPS)]
+            controls: dict[tuple[int, int], Any] = {}
+
+            def record(env: BatchEnv, running: Any, step: int) -> Any:
+                result = env.step(running, actions[running, step])
+                controls.update({(slot, step): row for slot, row in zip(running.tolist(), result.controls, strict=True)})
+                return result.done
+
+            _drive(env, slots, record)
             states, outcomes = env.state_hash(slots), env.outcome(slots)
         with self._made(len(slots)) as env:
             env.reset(slots, self._episodes)
-            for result in results:
-                env.step_controls(slots, result.controls)
+
+            def again(env: BatchEnv, running: Any, step: int) -> Any:
+                return env.step_controls(running, np.stack([controls[slot, step] for slot in running.tolist()]))
+
+            _drive(env, slots, again)
             if env.state_hash(slots) != states:
                 return "the controls that a step returned lead to another state"
             if env.outcome(slots) != outcomes:
@@ -451,7 +469,7 @@ class _Stand:
         episode = self._episodes[0]
         target, cards = episode.scene.get("target"), episode.scene.get("cards")
         if not isinstance(target, int) or not isinstance(cards, list) or len(cards) < 2:
-            return None
+            raise _NothingToTryError("its scenes have no cards with a target")
         other = dataclasses.replace(episode, scene={**episode.scene, "target": (target + 1) % len(cards)})
         shown = []
         for one in (episode, other):
@@ -468,8 +486,8 @@ class _Stand:
 
     def _actions(self) -> np.ndarray:
         field = self._spec.action.field
-        low = np.broadcast_to(np.array(field.low or (-1.0,)), field.shape)
-        high = np.broadcast_to(np.array(field.high or (1.0,)), field.shape)
+        low, high = np.array(field.low or (-1.0,)), np.array(field.high or (1.0,))
+        low, high = np.where(np.isfinite(low), low, -1.0), np.where(np.isfinite(high), high, 1.0)
         drawn = self._rng.uniform(low, high, (len(self._episodes), STEPS, *field.shape))
         return drawn.astype(np.float32)
 
@@ -478,6 +496,19 @@ class _Stand:
         config = validate_config(self._suite.env_config, self._spec.config_schema, source=self._suite.source)
         with contextlib.closing(make_env(self._suite, config, self._suite.control_hz, self._host, slots=slots, threads=1)) as env:
             yield env
+
+
+def _step(actions: np.ndarray, env: BatchEnv, running: Any, step: int) -> Any:
+    return env.step(running, actions[running, step]).done
+
+
+def _drive(env: BatchEnv, slots: Any, act: Callable[[BatchEnv, Any, int], Any]) -> None:
+    """So many steps of every slot, or until its episode is over: ended ones are never stepped."""
+    running = slots
+    for step in range(STEPS):
+        if not len(running):
+            return
+        running = running[~np.asarray(act(env, running, step))]
 
 
 def _range(count: int) -> Any:

@@ -284,6 +284,8 @@ def test_a_served_policy_is_run_again_where_it_is_served_now(arena: Path, gf: Gf
     assert gf("leaderboard", "epoch", "open", board, "first", "--secret", secret)[0] == 0
     assert gf("leaderboard", "commit", board, entries(board)["served"], "--epoch", "first")[0] == 0
     again = ("leaderboard", "rerun", board, entries(board)["served"], "--epoch", "first", "--secret", secret, "--set")
+    code, _, err = gf(*again, "timeout=5")
+    assert (code, "url is ws://" in err, "isn't followed unseen" in err) == (2, True, True)
     with serving(0.9, "better") as url:
         code, _, err = gf(*again, url)
         assert (code, "another checkpoint" in err) == (2, True)

@@ -82,6 +82,13 @@ def bomb() -> bytes:
     return file.getvalue()
 
 
+def part() -> bytes:
+    """A picture that is large, but may be."""
+    file = io.BytesIO()
+    Image.new("L", (1000, 1000)).save(file, "PNG")
+    return file.getvalue()
+
+
 ARRAY = {"__ndarray__": True, "data": b"\0" * 8, "dtype": "<f4", "shape": [2]}
 WRONG: dict[str, Any] = {
     "nothing": b"",
@@ -111,6 +118,10 @@ WRONG: dict[str, Any] = {
     "no bytes": message({"a": {**ARRAY, "data": "text"}}),
     "another picture": message({"a": {"__image__": True, "format": "tiff", "data": b"II*\0", "shape": [1, 1, 3]}}),
     "a broken picture": message({"a": {"__image__": True, "format": "png", "data": b"\x89PNG\r\n\x1a\n", "shape": [1, 1, 3]}}),
+    "a bomb in parts": message(
+        {str(n): {"__image__": True, "format": "png", "data": part(), "shape": [1, 1]} for n in range(40)}
+    ),
+    "a type that is an array": message({}, type=ARRAY),
     "a bomb": message({"a": {"__image__": True, "format": "png", "data": bomb(), "shape": [1, 1, 3]}}),
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gf_core._problems import printable
 from gf_core.canonical import canonical_json, content_hash, derive_seed
 from gf_core.contracts import PolicyContext
 from gf_core.errors import GrinningFaceError
@@ -134,6 +135,7 @@ def rerun(
     document = make_challenge(suite, seed, epoch.document["layers"], host)
     file = work / "challenge.json"
     file.write_text(canonical_json(document), encoding="utf-8")
+    _check_settings(committed["config"], settings, entry)
     schema = host.policies.get(committed["id"]).config_schema
     config = apply_settings(tuple(settings), schema, base=committed["config"], source="--set")
     request = Request(suite=str(file), policy=committed["id"], policy_config=config, execute_steps=committed["execute_steps"])
@@ -182,6 +184,21 @@ def _challenged(entry: Entry, wanted: str, host: PluginHost) -> Suite:
     if not able:
         raise GrinningFaceError("none of its suites has challenges", where=entry.id, hint=f"it has {', '.join(played)}")
     return load_suite(able[0], host)
+
+
+_LEADING_ELSEWHERE = ("url", "requirements", "plugins")
+"""Settings that make this machine talk to another, or run what somebody wrote: what a submission says there isn't followed."""
+
+
+def _check_settings(committed: Mapping[str, Any], given: Sequence[str], entry: Entry) -> None:
+    named = {text.partition("=")[0].strip() for text in given}
+    for name in _LEADING_ELSEWHERE:
+        if committed.get(name) and name not in named:
+            raise GrinningFaceError(
+                f"the submission's {name} is {printable(str(committed[name]))[:200]}, and isn't followed unseen",
+                where=entry.id,
+                hint=f"--set {name}=…, after looking at it: where you serve the policy, or what you are ready to install",
+            )
 
 
 def _check_policy(plan: Plan, commitment: Mapping[str, Any], entry: Entry) -> None:

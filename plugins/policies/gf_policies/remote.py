@@ -21,6 +21,7 @@ from gf_core.specs import ActionSpec, Observes, PolicyInterface
 from gf_core.training.conventions import action_from_json
 
 TOKEN = "GF_TOKEN"
+_PATIENCE_SECONDS = 0.2
 _STRAYS = 64
 """Messages that are dropped while an answer is awaited: those of an error that came late, and no more."""
 
@@ -45,19 +46,27 @@ class Client:
         self._url, self._timeout = url, timeout
         self._numbers = itertools.count(1)
         deadline = time.monotonic() + timeout
-        try:
-            self._link: Link = connect(url, token=os.environ.get(TOKEN, "") if token is None else token, deadline=deadline)
-        except TimeoutError as error:
-            raise LinkError("nobody answers in time", where=url) from error
-        except LinkError as error:
-            if "401" in error.what:
-                raise LinkError("it asks for a token", where=url, hint=f"put it into the environment variable {TOKEN}") from error
-            raise
+        self._link: Link = self._connect(os.environ.get(TOKEN, "") if token is None else token, deadline)
         try:
             self.hello = self._greet(deadline)
         except BaseException:
             self._link.close()
             raise
+
+    def _connect(self, token: str, deadline: float) -> Link:
+        while True:
+            try:
+                return connect(self._url, token=token, deadline=deadline)
+            except TimeoutError as error:
+                raise LinkError("nobody answers in time", where=self._url) from error
+            except LinkError as error:
+                if "(401" in error.what:
+                    hint = f"put it into the environment variable {TOKEN}"
+                    raise LinkError("it asks for a token", where=self._url, hint=hint) from error
+                # Sessions of a client that was just ended may still be there.
+                if "(503" not in error.what or time.monotonic() + _PATIENCE_SECONDS > deadline:
+                    raise
+                time.sleep(_PATIENCE_SECONDS)
 
     def _greet(self, deadline: float) -> Mapping[str, Any]:
         number = next(self._numbers)
@@ -71,7 +80,7 @@ class Client:
             said = reply.payload.get("error") if reply.type == ERROR else reply.type
             raise LinkError(f"it answers hello with {said!s:.300}", where=self._url)
         version = reply.payload.get("protocol_version")
-        if version != PROTOCOL_VERSION:
+        if not isinstance(version, int) or version != PROTOCOL_VERSION:
             raise LinkError(f"it speaks version {version!r:.40} of the protocol, and this is {PROTOCOL_VERSION}", where=self._url)
         return reply.payload
 
