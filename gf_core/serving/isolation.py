@@ -32,17 +32,25 @@ Watch = Callable[[str], None]
 
 
 def read_requirements(file: Path) -> tuple[str, ...]:
-    """The lines of a requirements file, without comments, in order of the alphabet.
+    """The lines of a requirements file, without comments, in order of the alphabet. They are recorded with the run.
 
     Raises:
-        GrinningFaceError: it can't be read.
+        GrinningFaceError: it can't be read; a line that means something else elsewhere.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GrinningFaceError("no requirements can be read from it", where=str(file), hint="give a file for pip") from error
-    found = {line.partition(" #")[0].strip() for line in lines}
-    return tuple(sorted(line for line in found if line and not line.startswith("#")))
+    found = sorted({line.partition(" #")[0].strip() for line in lines})
+    wanted = [line for line in found if line and not line.startswith("#")]
+    for line in wanted:
+        if line.startswith("-"):
+            hint = "pip's own configuration and variables (PIP_INDEX_URL) are heeded"
+            raise GrinningFaceError(f"{line!r} is an option of pip, and isn't recorded with a run", where=str(file), hint=hint)
+        if line.startswith((".", "/", "~")):
+            what = f"{line!r} is a place on this machine"
+            raise GrinningFaceError(what, where=str(file), hint="name a package, or make an environment and give its directory")
+    return tuple(wanted)
 
 
 def interpreter_of(folder: Path) -> Path:
@@ -68,7 +76,8 @@ def environment(requirements: Sequence[str], watch: Watch = lambda what: None) -
     Raises:
         GrinningFaceError: another process makes it, or pip can't install the requirements.
     """
-    wanted = {"requirements": list(requirements), "grinningface": _myself(), "python": sys.version.split()[0]}
+    mine, build = _myself()
+    wanted = {"requirements": list(requirements), "grinningface": mine, "build": build, "python": sys.version.split()[0]}
     folder = cache() / "environments" / content_hash(wanted)[:16]
     if (folder / _READY).is_file():
         return interpreter_of(folder / "venv")
@@ -83,7 +92,7 @@ def environment(requirements: Sequence[str], watch: Watch = lambda what: None) -
             _run([sys.executable, "-m", "venv", str(folder / "venv")], log, folder)
             python = interpreter_of(folder / "venv")
             watch(f"installing {', '.join(requirements) or 'this program'}")
-            pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *wanted["grinningface"], *requirements]
+            pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *mine, *requirements]
             _run(pip, log, folder)
         write_whole(folder / _READY, b"", kind=GrinningFaceError)
     return python
@@ -104,15 +113,18 @@ def _run(command: Sequence[str], log: IO[bytes], folder: Path) -> None:
         raise GrinningFaceError(f"the environment can't be made: {told:.500}", where=str(folder / _LOG))
 
 
-def _myself() -> list[str]:
-    """What pip installs to have this program over there: the same checkout, or the same version."""
+def _myself() -> tuple[list[str], str]:
+    """What pip installs to have this program over there, the same checkout, commit or version, and a hash of what is here."""
     found = metadata.distribution("grinningface")
     direct = json.loads(found.read_text("direct_url.json") or "{}")
-    url = urlsplit(direct.get("url", ""))
-    if url.scheme == "file":
-        source = url2pathname(url.path)
-        return ["-e", source] if direct.get("dir_info", {}).get("editable") else [source]
-    return [f"grinningface=={found.version}"]
+    build = content_hash(found.read_text("RECORD") or found.version)
+    url, vcs = direct.get("url", ""), direct.get("vcs_info")
+    if vcs:
+        return [f"{vcs['vcs']}+{url}@{vcs['commit_id']}"], build
+    if urlsplit(url).scheme == "file":
+        source = url2pathname(urlsplit(url).path)
+        return (["-e", source] if direct.get("dir_info", {}).get("editable") else [source]), build
+    return [f"grinningface=={found.version}"], build
 
 
 def describe(python: Path, arguments: Sequence[str]) -> dict[str, Any]:

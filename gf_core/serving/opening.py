@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -147,7 +148,17 @@ def _settled(config: Mapping[str, Any], interface: PolicyInterface) -> dict[str,
     """The settings that make the policy what it is. Where files lie doesn't, if the policy says itself what is in them."""
     if not interface.fingerprint:
         return dict(config)
-    return {name: value for name, value in config.items() if not (isinstance(value, str) and value and Path(value).exists())}
+    return {name: value for name, value in config.items() if name != "checkpoint" and not _is_place(value)}
+
+
+def _is_place(value: object) -> bool:
+    """Whether a setting names a file that is there; a word that happens to be a folder's name doesn't."""
+    if not isinstance(value, str) or not ("/" in value or os.sep in value):
+        return False
+    try:
+        return Path(value).exists()
+    except OSError:  # too long for a path
+        return False
 
 
 def _action_at(env: EnvSpec, hz: float, host: PluginHost) -> ActionSpec:

@@ -219,6 +219,10 @@ def test_requirements_are_lines_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("acme-vla\ntorch==2.1\n")
     assert isolation.read_requirements(tmp_path / "a.txt") == ("acme-vla", "torch==2.1")
     assert isolation.read_requirements(tmp_path / "b.txt") == ("acme-vla", "torch==2.1")
+    for line in ("-r base.txt", "--index-url https://me:secret@example.org", "./mine", "/opt/mine"):
+        (tmp_path / "c.txt").write_text(f"acme-vla\n{line}\n")
+        with pytest.raises(GrinningFaceError, match=r"an option of pip|a place on this machine"):
+            isolation.read_requirements(tmp_path / "c.txt")
     with pytest.raises(GrinningFaceError, match="no requirements can be read"):
         isolation.read_requirements(tmp_path / "none.txt")
     with pytest.raises(GrinningFaceError, match="no virtual environment"):
