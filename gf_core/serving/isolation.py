@@ -191,7 +191,8 @@ class Served:
         line = self._process.stdout.readline()  # what else it prints goes to standard error
         self.url = line.partition(" ")[0]
         if not self.url.startswith("ws://"):
-            self._process.kill() if line else None
+            if line:  # it runs, and says something else
+                self._process.kill()
             status = self._process.wait()
             raise PluginError(f"it can't be served in its environment (exit code {status})", where=str(python))
 
