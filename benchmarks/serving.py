@@ -52,6 +52,7 @@ class Ours:
     """A server in a process of its own, and a client here."""
 
     def __init__(self, asks: int) -> None:
+        from gf_core.serving.server import OURS
         from gf_core.serving.wire import Picture
         from gf_policies.remote import Client
 
@@ -60,7 +61,8 @@ class Ours:
         assert self._process.stdout is not None
         self._client = Client(f"ws://127.0.0.1:{int(self._process.stdout.readline())}", 30)
         self._client.begin({"name": TEXT}, 0)
-        self._payload = {"images": {"third": Picture(IMAGE)}, "task_description": TEXT, "state": STATE}
+        whole = {OURS: {"together": ["benchmark", 1]}}  # a chunk, as `gf run` asks for one
+        self._payload = {"images": {"third": Picture(IMAGE)}, "task_description": TEXT, "state": STATE, **whole}
 
     def close(self) -> None:
         """End both."""

@@ -25,6 +25,11 @@ class GrinningFaceError(Exception):
         text = f"{text}; {self.hint}" if self.hint else text
         return f"[{self.code}] {text}" if self.code else text
 
+    @property
+    def line(self) -> str:
+        """All of it in one line: a schema's error has one for each mistake."""
+        return " · ".join(str(self).splitlines())
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.where, self.hint, self.code))
 

@@ -21,8 +21,6 @@ from gf_core.errors import GrinningFaceError
 if TYPE_CHECKING:
     from gf_core.serving.server import PolicyServer
 
-TOKEN = "GF_TOKEN"
-"""Environment variable with what clients have to say."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -79,6 +77,7 @@ def command(
       GF_TOKEN=... gf serve gf/nano-vla-v1 --host 0.0.0.0
     """
     from gf_core._discovery import stdout_to_stderr
+    from gf_core.serving.link import TOKEN
     from gf_core.serving.opening import describe_policy, open_server
 
     sys.stdout.flush()

@@ -45,7 +45,7 @@ class PolicyInProcess:
         try:
             if len(resets):
                 self._policy.reset(resets, seeds)
-            chunk = check_chunk(self._policy.act(_own(observation)), len(observation.slots), self._width)
+            chunk = check_chunk(self._policy.act(own_copy(observation)), len(observation.slots), self._width)
             return dataclasses.replace(chunk, actions=chunk.actions.copy())
         except (Exception, SystemExit) as error:
             self._policy = None
@@ -63,7 +63,7 @@ class PolicyInProcess:
             log.warning("the policy raised while it was closed", exc_info=True)
 
 
-def _own(observation: Observation) -> Observation:
+def own_copy(observation: Observation) -> Observation:
     """A copy, since a policy may keep or change what it was shown, and an environment may write over it."""
     return dataclasses.replace(
         observation,

@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 from gf_core._files import occupied, write_whole
 from gf_core.canonical import canonical_json, content_hash
 from gf_core.errors import GrinningFaceError, PluginError
+from gf_core.serving.link import TOKEN
 
 PYTHON = "GF_ISOLATE_PYTHON"
 """Environment variable with the interpreter of an environment that exists already: `gf run --isolate DIR` sets it."""
@@ -185,7 +186,7 @@ class Served:
         self.token = secrets.token_urlsafe(24)
         command = [str(python), "-u", "-c", _START, "serve", *arguments, "--port", "0", "--with-stdin"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**_outside(), "GF_TOKEN": self.token}
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**_outside(), TOKEN: self.token}
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()  # what else it prints goes to standard error

@@ -25,6 +25,8 @@ from websockets.uri import parse_uri
 
 from gf_core.errors import GrinningFaceError
 
+TOKEN = "GF_TOKEN"
+"""Environment variable with what clients say, and what a server asks for."""
 MAX_MESSAGE = 64 << 20
 """Bytes of a message; eight cameras of 1024 x 1024 pixels, twice."""
 _CHUNK = 1 << 18

@@ -90,7 +90,7 @@ def _epoch(epoch: Epoch, board: Board, host: PluginHost, scratch: Path) -> Itera
                 raise GrinningFaceError("the challenge isn't the one that its seed leads to")
             _same_results(rerun, challenge, suite, board, scratch)
         except GrinningFaceError as error:
-            yield Problem(where=where, what=" · ".join(str(error).splitlines()))
+            yield Problem(where=where, what=error.line)
 
 
 def _same_results(rerun: Mapping[str, Any], challenge: Mapping[str, Any], suite: Suite, board: Board, scratch: Path) -> None:

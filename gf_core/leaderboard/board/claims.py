@@ -43,6 +43,6 @@ def read_claims(path: Path) -> tuple[list[Mapping[str, Any]], list[Problem]]:
         try:
             found.append(load_document(file, "claim"))
         except GrinningFaceError as error:
-            what = " · ".join(str(error).splitlines())
+            what = error.line
             problems.append(Problem(where=printable(f"{CLAIMS}/{file.name}"), what=what))
     return sorted(found, key=lambda claim: claim["name"].casefold()), problems

@@ -295,7 +295,7 @@ def _misplaced(
 
 
 def _line(error: GrinningFaceError) -> str:
-    return " · ".join(str(error).splitlines())
+    return error.line
 
 
 def agreeing(path: Path) -> set[tuple[str, str]]:

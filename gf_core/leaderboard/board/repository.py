@@ -187,7 +187,7 @@ def read_board(path: Path) -> Board:
         try:
             entry = _read_entry(folder)
         except GrinningFaceError as error:
-            problems.append(Problem(where=where, what=" · ".join(str(error).splitlines())))
+            problems.append(Problem(where=where, what=error.line))
             continue
         if entry.listed and (other := names.setdefault(entry.name, entry.id)) != entry.id:
             what = f"its name {printable(entry.name)!r} is that of {other}, which came first; withdraw one of them"

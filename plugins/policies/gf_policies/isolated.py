@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,6 @@ _REMOTE = {name: value["default"] for name, value in REMOTE["properties"].items(
 
 def interface(config: Mapping[str, Any]) -> PolicyInterface:
     """What the policy says over there, without being loaded. The rate that it is made for is the run's."""
-    import dataclasses
-
     python = python_for(config["requirements"])
     found = interface_from(describe(python, arguments_of(config, config["plugins"])), where=config["policy"])
     return dataclasses.replace(found, action=None if found.action is None else dataclasses.replace(found.action, hz=0))

@@ -14,13 +14,12 @@ import numpy as np
 from gf_core.canonical import content_hash
 from gf_core.contracts import ActionChunk, Floats, Observation, PolicyContext, Slots
 from gf_core.errors import GrinningFaceError, MismatchError
-from gf_core.serving.link import Link, LinkError, connect
+from gf_core.serving.link import TOKEN, Link, LinkError, connect
 from gf_core.serving.server import OURS
 from gf_core.serving.wire import ACTION, END, ERROR, HELLO, OBSERVATION, PROTOCOL_VERSION, START, Message, Picture, pack, unpack
 from gf_core.specs import ActionSpec, Observes, PolicyInterface
 from gf_core.training.conventions import action_from_json
 
-TOKEN = "GF_TOKEN"
 _PATIENCE_SECONDS = 0.2
 _STRAYS = 64
 """Messages that are dropped while an answer is awaited: those of an error that came late, and no more."""

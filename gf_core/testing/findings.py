@@ -1,0 +1,73 @@
+"""What the conformance kit checks, and what a check came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from gf_core.errors import GrinningFaceError, MissingDependencyError
+from gf_core.registry import one_line
+
+Outcome = Literal["pass", "fail", "skip"]
+
+CHECKS: Mapping[str, str] = {
+    "GF501": "the plugin is loaded: its entry point resolves, its hooks are spelled right, its specs are valid",
+    "GF502": "loading it imports nothing heavy and takes at most 0.2 s",
+    "GF503": "what its specs name can be imported",
+    "GF504": "settings have defaults that fit their own schema",
+    "GF511": "a policy returns finite chunks of its shape and dtype, within 100 times the bounds",
+    "GF512": "the seeds decide: the same seeds and observations give the same actions",
+    "GF513": "after a reset nothing is left of the episode before",
+    "GF514": "a call about several slots gives what calls about one each give",
+    "GF521": "an environment observes what its spec says, in shape and dtype, finite",
+    "GF522": "the same episode and actions lead to the same state, whatever is played beside it",
+    "GF523": "recorded controls lead to the recorded states and outcome",
+    "GF524": "observations don't depend on which card is the target",
+    "GF531": "a deck is whole: it has the content that its spec names, and every item has a label and a picture",
+    "GF541": "a suite is the document whose hash its spec names, and its scenes and decks are known",
+}
+"""What is checked, by code. docs/errors.md says what to do about each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitFinding:
+    """What one check came to.
+
+    Attributes:
+        code: a key of :data:`CHECKS`.
+        subject: the plugin's name, or an id of what it brings.
+        outcome: ``skip``: it couldn't be tried, and ``detail`` says why.
+        detail: what was found; empty for one that passed without more to say.
+    """
+
+    code: str
+    subject: str
+    outcome: Outcome
+    detail: str = ""
+
+
+class NothingToTryError(Exception):
+    """The check doesn't concern it; the text says why."""
+
+
+def tried(code: str, subject: str, check: Callable[[], str | None]) -> KitFinding:
+    """A check that returns nothing if it passes, or what is wrong; whatever it raises is wrong, too."""
+    try:
+        wrong = check()
+    except NothingToTryError as error:
+        return KitFinding(code=code, subject=subject, outcome="skip", detail=str(error))
+    except MissingDependencyError as error:
+        return KitFinding(code=code, subject=subject, outcome="skip", detail=error.line)
+    except GrinningFaceError as error:
+        wrong = error.line
+    except (Exception, SystemExit) as error:
+        wrong = one_line(error)
+    return KitFinding(code=code, subject=subject, outcome="fail" if wrong else "pass", detail=wrong or "")
+
+
+def shape_of(value: Any) -> str:
+    """An array's dtype and shape, or what it is instead."""
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

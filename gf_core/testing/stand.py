@@ -1,0 +1,170 @@
+"""The kit's checks of environments: one is stepped, stepped again and replayed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gf_core.contracts import BatchEnv
+from gf_core.errors import GrinningFaceError
+from gf_core.evaluation.environment import make_env
+from gf_core.evaluation.suites import Suite, at_rate, load_suite
+from gf_core.schemas import validate_config
+from gf_core.specs import EnvSpec, Observes
+from gf_core.testing.findings import KitFinding, NothingToTryError, shape_of, tried
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
+
+EPISODES, STEPS = 3, 12
+"""Episodes that an environment is tried on, and control steps of each."""
+
+_ENV = ("GF521", "GF522", "GF523", "GF524")
+
+
+def check_env(spec: EnvSpec, host: PluginHost, suites: Sequence[Suite] = ()) -> list[KitFinding]:
+    """The checks of an environment, on the first suite that is made for it: of these, or of all that are installed."""
+    made_for = next((suite for suite in chain(suites, _installed(host)) if suite.env == spec.id), None)
+    if made_for is None:
+        why = "no installed suite is made for it, so there is no episode to try it on; --suite FILE gives one"
+        return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=why) for code in _ENV]
+    stand = _Stand(spec, made_for, host)
+    checks = (stand.observes, stand.repeats, stand.replays, stand.hides)
+    found = [tried(code, spec.id, check) for code, check in zip(_ENV, checks, strict=True)]
+    if not spec.replayable:
+        found[2] = KitFinding(code="GF523", subject=spec.id, outcome="skip", detail="its spec says that it can't be replayed")
+    return found
+
+
+def _installed(host: PluginHost) -> Iterator[Suite]:
+    for spec in host.suites:
+        with contextlib.suppress(GrinningFaceError):  # GF541 of its own plugin tells
+            yield load_suite(spec.id, host)
+
+
+class _Stand:
+    def __init__(self, spec: EnvSpec, suite: Suite, host: PluginHost) -> None:
+        self._spec, self._suite, self._host = spec, suite, host
+        self._episodes = [at_rate(episode, suite.control_hz) for episode in suite.episodes[:EPISODES]]
+        self._rng = np.random.default_rng(0)
+
+    def observes(self) -> str | None:
+        """First observations, of every camera."""
+        with self._made(len(self._episodes)) as env:
+            slots = _range(len(self._episodes))
+            env.reset(slots, self._episodes)
+            wanted = Observes(cameras=self._spec.cameras, size=(48, 64))
+            seen = env.observe(slots, wanted)
+        for camera in self._spec.cameras:
+            image = seen.images.get(camera)
+            if image is None or image.shape != (len(slots), 48, 64, 3) or image.dtype != np.uint8:
+                return f"the image of {camera} is {shape_of(image)}, not uint8 ({len(slots)}, 48, 64, 3)"
+        shape = (len(slots), *self._spec.proprio.shape)
+        if seen.proprio is None or seen.proprio.shape != shape or seen.proprio.dtype != np.float32:
+            return f"proprio is {shape_of(seen.proprio)}, not float32 {shape}"
+        if not np.isfinite(seen.proprio).all():
+            return "proprio isn't finite"
+        if seen.privileged:
+            return f"{', '.join(seen.privileged)} is shown to a policy that isn't privileged"
+        return None
+
+    def repeats(self) -> str | None:
+        """The same actions in one slot, alone, and beside others."""
+        actions = self._actions()
+        with self._made(len(self._episodes)) as env:
+            slots = _range(len(self._episodes))
+            env.reset(slots, self._episodes)
+            _drive(env, slots, partial(_step, actions))
+            beside = env.state_hash(slots)
+        for number, episode in enumerate(self._episodes):
+            with self._made(1) as env:
+                env.reset(_range(1), [episode])
+                own = actions[number : number + 1]
+                _drive(env, _range(1), partial(_step, own))
+                if env.state_hash(_range(1)) != [beside[number]]:
+                    return f"{episode.id} ends in another state when it is played alone"
+        return None
+
+    def replays(self) -> str | None:
+        """Recorded controls, in a fresh environment."""
+        actions = self._actions()
+        slots = _range(len(self._episodes))
+        with self._made(len(slots)) as env:
+            env.reset(slots, self._episodes)
+            controls: dict[tuple[int, int], Any] = {}
+
+            def record(env: BatchEnv, running: Any, step: int) -> Any:
+                result = env.step(running, actions[running, step])
+                controls.update({(slot, step): row for slot, row in zip(running.tolist(), result.controls, strict=True)})
+                return result.done
+
+            _drive(env, slots, record)
+            states, outcomes = env.state_hash(slots), env.outcome(slots)
+        with self._made(len(slots)) as env:
+            env.reset(slots, self._episodes)
+
+            def again(env: BatchEnv, running: Any, step: int) -> Any:
+                return env.step_controls(running, np.stack([controls[slot, step] for slot in running.tolist()]))
+
+            _drive(env, slots, again)
+            if env.state_hash(slots) != states:
+                return "the controls that a step returned lead to another state"
+            if env.outcome(slots) != outcomes:
+                return "the controls that a step returned lead to another outcome"
+        return None
+
+    def hides(self) -> str | None:
+        """Two scenes that differ in the target alone."""
+        episode = self._episodes[0]
+        target, cards = episode.scene.get("target"), episode.scene.get("cards")
+        if not isinstance(target, int) or not isinstance(cards, list) or len(cards) < 2:
+            raise NothingToTryError("its scenes have no cards with a target")
+        other = dataclasses.replace(episode, scene={**episode.scene, "target": (target + 1) % len(cards)})
+        shown = []
+        for one in (episode, other):
+            with self._made(1) as env:
+                env.reset(_range(1), [one])
+                shown.append(env.observe(_range(1), Observes(cameras=self._spec.cameras, size=(96, 96))))
+        first, second = shown
+        for camera in self._spec.cameras:
+            if not np.array_equal(first.images[camera], second.images[camera]):
+                return f"what {camera} sees depends on the target"
+        if not np.array_equal(first.proprio, second.proprio):  # type: ignore[arg-type]
+            return "proprio depends on the target"
+        return None
+
+    def _actions(self) -> np.ndarray:
+        field = self._spec.action.field
+        low, high = np.array(field.low or (-1.0,)), np.array(field.high or (1.0,))
+        low, high = np.where(np.isfinite(low), low, -1.0), np.where(np.isfinite(high), high, 1.0)
+        drawn = self._rng.uniform(low, high, (len(self._episodes), STEPS, *field.shape))
+        return drawn.astype(np.float32)
+
+    @contextlib.contextmanager
+    def _made(self, slots: int) -> Iterator[BatchEnv]:
+        config = validate_config(self._suite.env_config, self._spec.config_schema, source=self._suite.source)
+        with contextlib.closing(make_env(self._suite, config, self._suite.control_hz, self._host, slots=slots, threads=1)) as env:
+            yield env
+
+
+def _step(actions: np.ndarray, env: BatchEnv, running: Any, step: int) -> Any:
+    return env.step(running, actions[running, step]).done
+
+
+def _drive(env: BatchEnv, slots: Any, act: Callable[[BatchEnv, Any, int], Any]) -> None:
+    """So many steps of every slot, or until its episode is over: ended ones are never stepped."""
+    running = slots
+    for step in range(STEPS):
+        if not len(running):
+            return
+        running = running[~np.asarray(act(env, running, step))]
+
+
+def _range(count: int) -> Any:
+    return np.arange(count, dtype=np.int32)
