@@ -11,6 +11,7 @@ import click
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli._extra import extra_commands
 from gf_core.errors import GrinningFaceError
+from gf_core.plugin_template import KINDS
 from gf_core.plugins import PluginHost, PluginStatus
 from gf_core.specs import to_json
 
@@ -75,11 +76,11 @@ def show_command(name: str, as_json: bool, plugin_files: tuple[Path, ...]) -> No
 
 
 @command.command("new")
-@click.argument("kind", type=click.Choice(["policy", "technique", "env"]))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to write it.  [default: NAME]")
 def new_command(kind: str, name: str, out: Path | None) -> None:
-    """Write a new distribution with a policy, a technique or an environment: it installs, passes its tests and the kit as it is.
+    """Write a new distribution with a part of the kind: it installs, passes its tests and the kit as it is.
 
     NAME is the distribution's, and the namespace of its ids: a-z, 0-9 and hyphens.
 

@@ -28,6 +28,19 @@ CHECKS: Mapping[str, str] = {
     "GF524": "observations don't depend on which card is the target",
     "GF531": "a deck is whole: it has the content that its spec names, and every item has a label and a picture",
     "GF541": "a suite is the document whose hash its spec names, and its scenes and decks are known",
+    "GF551": "a technique's stage sets up, trains with finite losses and finishes",
+    "GF552": "what a technique trained comes back when it is set up again and loaded",
+    "GF553": "a technique changes no role but those that it says it updates, and nothing where nothing trains",
+    "GF554": "a stage that is stopped and gone on with gives the same weights as one in one go",
+    "GF561": "a head has finite losses and acts with finite chunks",
+    "GF562": "a continuous head reads the prefix alone; a token head makes a chunk of any tokens",
+    "GF563": "a head gives a sample the same actions alone as beside others",
+    "GF564": "a head's loss leaves out actions past the episode's end and weighs its samples",
+    "GF565": "what a head found in its data comes back by state() and load_state()",
+    "GF571": "a backbone is what its attributes say: roles, layers, embeddings, fingerprint",
+    "GF572": "the hidden states of a prefix depend on nothing behind, beside or around it",
+    "GF573": "a backbone decodes the tokens that full forwards find most likely",
+    "GF574": "embeddings that a policy places in a sequence are used there",
 }
 """What is checked, by code. docs/errors.md says what to do about each."""
 

@@ -24,7 +24,7 @@ from gf_core.evaluation.matching import check_scenes
 from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.registry import load_object
 from gf_core.schemas import apply_settings
-from gf_core.specs import EnvSpec, PolicySpec, Spec
+from gf_core.specs import BackboneSpec, EnvSpec, HeadSpec, PolicySpec, Spec, TechniqueSpec
 from gf_core.testing.bench import check_policy
 from gf_core.testing.findings import CHECKS, KitFinding, shape_of, tried
 from gf_core.testing.stand import check_env
@@ -81,11 +81,37 @@ def _behaviour(kind: str, spec: Spec, host: PluginHost, suites: Sequence[Suite],
         return check_policy(spec, host, suites, settings=settings)
     if isinstance(spec, EnvSpec):
         return check_env(spec, host, suites)
+    if isinstance(spec, TechniqueSpec | HeadSpec | BackboneSpec):
+        return _training_part(spec, host, settings)
     if kind == "decks":
         return [tried("GF531", spec.id, lambda: _deck(spec, host))]
     if kind == "suites":
         return [tried("GF541", spec.id, lambda: _suite(spec, host))]
     return []
+
+
+def _training_part(spec: TechniqueSpec | HeadSpec | BackboneSpec, host: PluginHost, settings: Sequence[str]) -> list[KitFinding]:
+    """Tried on a small policy, whose tensors are so small that a second thread only gets in the way."""
+    try:
+        import torch
+
+        from gf_core.testing.backbone_checks import check_backbone
+        from gf_core.testing.head_checks import check_head
+        from gf_core.testing.technique_checks import check_technique
+    except ImportError as error:
+        code = {"TechniqueSpec": "GF551", "HeadSpec": "GF561", "BackboneSpec": "GF571"}[type(spec).__name__]
+        detail = f"trying it needs grinningface[train] ({error})"
+        return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=detail)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        if isinstance(spec, TechniqueSpec):
+            return check_technique(spec, host, settings=settings)
+        if isinstance(spec, HeadSpec):
+            return check_head(spec, host, settings=settings)
+        return check_backbone(spec, host, settings=settings)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _loading(status: PluginStatus) -> Iterator[KitFinding]:

@@ -96,13 +96,17 @@ def make(config: Mapping[str, Any]) -> Deck:
     return load_folder(Path(config["path"]))
 
 
-def load_folder(path: Path) -> TileDeck:
+def load_folder(path: Path, deck_id: str = "") -> TileDeck:
     """The deck of a folder; each image is trimmed to what is visible and fitted into a 128 × 128 px tile.
+
+    Args:
+        path: the folder.
+        deck_id: the deck's id, for a folder inside a package; empty for :func:`folder_id`'s.
 
     Raises:
         GrinningFaceError: naming every problem with its line of labels.csv.
     """
-    deck_id = folder_id(path)
+    deck_id = deck_id or folder_id(path)
     table = path / LABELS
     rows, problems = parse_labels(read_table(table))
     faces: list[Images] = []
