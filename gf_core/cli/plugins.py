@@ -10,6 +10,7 @@ import click
 
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli._extra import extra_commands
+from gf_core.cli.plugins_install import install_command, search_command, uninstall_command
 from gf_core.errors import GrinningFaceError
 from gf_core.plugin_template import KINDS
 from gf_core.plugins import PluginHost, PluginStatus
@@ -18,7 +19,7 @@ from gf_core.specs import to_json
 
 @click.group(no_args_is_help=True)
 def command() -> None:
-    """Show which plugins are loaded, and why others are not.
+    """Show which plugins are loaded, and why others are not; find, install and write others.
 
     \b
     GF_DISABLE_PLUGINS=name,name  doesn't import these plugins or distributions
@@ -28,6 +29,10 @@ def command() -> None:
     Example:
       gf plugins list
     """
+
+
+for _other in (search_command, install_command, uninstall_command):
+    command.add_command(_other)
 
 
 @command.command("list")

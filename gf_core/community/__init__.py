@@ -1,0 +1,1 @@
+"""Plugins that others publish: indexes of them, and installing them by pip."""
