@@ -47,8 +47,8 @@ def find_installed(name: str) -> Installed | None:
     except (metadata.PackageNotFoundError, ValueError):
         return None
     return Installed(
-        name=printable(str(found.metadata["Name"] or name)),
-        version=printable(str(found.metadata["Version"] or "")),
+        name=_field(found, "Name") or name,
+        version=_field(found, "Version"),
         folder=str(found.locate_file("")),
         plugins=tuple(_plugin_lines(found)),
         files=len(found.files or ()),
@@ -64,7 +64,7 @@ def find_plugin(name: str) -> Installed:
     """
     found = find_installed(name)
     if found is None:
-        names = [str(one.metadata["Name"]) for one in metadata.distributions() if list(_plugin_lines(one))]
+        names = [_field(one, "Name") for one in metadata.distributions() if list(_plugin_lines(one))]
         hint = did_you_mean(name, names) or "`gf plugins list` shows distributions that bring plugins"
         raise UnknownIdError(f"no distribution {name!r} is installed", hint=hint)
     if normalised(found.name) == OWN_DISTRIBUTION:
@@ -77,12 +77,22 @@ def find_plugin(name: str) -> Installed:
 
 def needed_by(name: str) -> list[str]:
     """Names of installed distributions that require this one."""
-    found = {str(one.metadata["Name"]) for one in metadata.distributions() if normalised(name) in _requires(one)}
-    return sorted(map(printable, found))
+    return sorted({_field(one, "Name") for one in metadata.distributions() if normalised(name) in _requires(one)})
+
+
+def _field(distribution: metadata.Distribution, key: str) -> str:
+    """What metadata says, printable; empty where it says nothing or can't be read."""
+    try:
+        return printable(str(distribution.metadata[key] or ""))
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _requires(distribution: metadata.Distribution) -> set[str]:
-    lines = [line for line in distribution.requires or () if "extra ==" not in line]
+    try:
+        lines = [line for line in distribution.requires or () if "extra ==" not in line]
+    except (OSError, ValueError):  # one that is damaged keeps nobody from removing another
+        return set()
     return {normalised(match[0]) for line in lines if (match := re.match(r"[A-Za-z0-9._-]+", line))}
 
 

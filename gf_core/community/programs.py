@@ -85,7 +85,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def complaint_of(text: str, signs: Iterable[str]) -> str:
-    """What a program said is wrong, in one line: its lines with these beginnings, or else its last."""
+    """What a program said is wrong, in one line: its lines with these beginnings and the last that pip quotes of a build, or else
+    its last.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if line.lower().startswith(tuple(signs))] or lines[-1:]
-    return one_line(" · ".join(told), 600) or "it ended without a word"
+    told = [
+        line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line.lower().startswith(tuple(signs)) or after == "[end of output]"
+    ]
+    return one_line(" · ".join(dict.fromkeys(told or lines[-1:])), 600) or "it ended without a word"

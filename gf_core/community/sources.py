@@ -89,6 +89,8 @@ def _why_not(text: str) -> str:
         return "is a place on the reader's own machine"
     if scheme.removeprefix("git+") in ("http", "git", "ftp"):
         return "would come without TLS"
+    if scheme == "git+ssh":
+        return "would come by SSH, for which the reader needs a key"
     if rest and "@" in rest.partition("/")[0]:
         return "has credentials in it"
     if scheme == "git+https":
