@@ -19,7 +19,7 @@ from gf_core.specs import to_json
 
 @click.group(no_args_is_help=True)
 def command() -> None:
-    """Show which plugins are loaded, and why others are not; find, install and write others.
+    """Show which plugins are loaded, and why others are not; find, install, write and check others.
 
     \b
     GF_DISABLE_PLUGINS=name,name  doesn't import these plugins or distributions

@@ -130,7 +130,7 @@ def install_command(wanted: str, indexes: tuple[str, ...], upgrade: bool, build:
         return 0
     name = _distribution(changes, source, entry)
     _show_changes(changes, entry)
-    if not _agreed(f"Every gf command will import {name}, which can do whatever you can. Install it?", yes):
+    if not _agreed(f"Nearly every gf command will import {name}, which can do whatever you can. Install it?", yes):
         return _left()
     install(source, changes, build=build)
     return _check(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +40,6 @@ def find_installed(name: str) -> Installed | None:
     Args:
         name: however it is written.
     """
-    importlib.invalidate_caches()  # pip may have been at work
     try:
         found = metadata.distribution(name)
     except (metadata.PackageNotFoundError, ValueError):

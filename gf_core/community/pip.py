@@ -22,7 +22,7 @@ from gf_core.registry import one_line
 from gf_core.schemas import load_json
 
 _SECONDS = 1800.0
-_BUILDING = "if it has no wheel, --build lets pip build it, which runs its code"
+_BUILDING = "where there is no wheel of it, or of what it needs, --build lets pip build one, which runs its code"
 _NAME, _VERSION = re.compile(r"[A-Za-z0-9._-]{1,100}"), re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
 _URL = re.compile(r"[!-#%-~]+")  # without $: pip would put variables of the environment in
 
@@ -79,7 +79,7 @@ def plan(source: Source, *, build: bool, upgrade: bool) -> list[Change]:
         GrinningFaceError: pip can't, with what it says; its report can't be read; without ``build``, something that names a URL
             in what it needs, which pip would build if that is no wheel.
     """
-    if not source.builds and not build:
+    if not build:
         for change in _report(source, "--no-deps", build=build, upgrade=upgrade):
             by_url = next((need for need in change.needs if "@" in need.partition(";")[0]), None)
             if by_url:
@@ -159,7 +159,8 @@ def _change(item: dict[str, Any]) -> Change:
     """From an item of the report (https://pip.pypa.io/en/stable/reference/installation-report/), whose texts strangers wrote."""
     metadata, download = item["metadata"], item["download_info"]
     name, version, url = metadata["name"], metadata["version"], download["url"]
-    for pattern, text in ((_NAME, name), (_VERSION, version), (_URL, url)):
+    commit = download.get("vcs_info", {}).get("commit_id", "")
+    for pattern, text in ((_NAME, name), (_VERSION, version), (_URL, url), (_VERSION, commit or "none")):
         if pattern.fullmatch(text) is None:
             raise GrinningFaceError(f"{show(text)} is no name, version or URL", where="pip's report", hint="don't install that")
     here = find_installed(name)
@@ -168,7 +169,7 @@ def _change(item: dict[str, Any]) -> Change:
         version=version,
         before=here.version if here else "",
         url=url,
-        commit=download.get("vcs_info", {}).get("commit_id", ""),
+        commit=commit,
         sha256=download.get("archive_info", {}).get("hashes", {}).get("sha256", ""),
         license=one_line(_license(metadata), 200),
         wheel=url.partition("#")[0].endswith(".whl"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import resource
 import signal
@@ -66,10 +67,12 @@ def run_program(
 
 
 def run_shown(command: Sequence[str]) -> int:
-    """Run a program whose output goes to standard error, and return its exit code."""
+    """Run a program that changes what is installed, with its output on standard error, and return its exit code."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2)
     try:
-        return process.wait()
+        code = process.wait()
+        importlib.invalidate_caches()
+        return code
     except KeyboardInterrupt:  # the program was interrupted, too, and tidies up
         process.wait()
         raise

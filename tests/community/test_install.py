@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PLUGIN, WriteIndex, entry, make_repository, make_wheel
+from .conftest import WriteIndex, entry, make_repository, make_wheel
 
 BACKEND = """
 import pathlib, zipfile
@@ -127,7 +127,7 @@ def test_from_an_index_and_away_again(room: Room, write_index: WriteIndex) -> No
     place = write_index(entry(brings={"heads": ["acme-vla/first-v1"]}))
     code, output = room.gf_asked("n\n", "install", "acme-vla", "--index", place)
     assert code == 1, output
-    assert "Every gf command will import acme-vla, which can do whatever you can. Install it?" in output
+    assert "Nearly every gf command will import acme-vla, which can do whatever you can. Install it?" in output
     assert "nothing was changed" in output
     assert not room.has("acme-helper")
 
@@ -141,15 +141,6 @@ def test_from_an_index_and_away_again(room: Room, write_index: WriteIndex) -> No
     assert "plugins    acme_vla = acme_vla" in output
     assert not room.has("acme-vla")
     assert room.has("acme-helper")
-
-
-def test_a_broken_plugin_stays_and_is_told(room: Room) -> None:
-    wheel = make_wheel(room.wheels, "acme-broken", plugin=PLUGIN.format(api=2) + "\nraise RuntimeError('no')\n")
-    done = room.gf("install", str(wheel), "--yes")
-    assert done.returncode == 1
-    assert "failed   GF501  acme_broken" in done.stdout
-    assert "acme-broken is installed and doesn't pass the kit: `gf plugins uninstall acme-broken` removes it" in done.stderr
-    assert room.has("acme-broken")
 
 
 def test_build_code_runs_only_after_a_yes(room: Room, write_index: WriteIndex, tmp_path: Path) -> None:

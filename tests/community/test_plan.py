@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from gf_core.community import pip
 from gf_core.community.programs import run_program
 from gf_core.errors import GrinningFaceError
 
-from .conftest import WriteIndex, entry
+from .conftest import WriteIndex, entry, make_wheel
 
 HASH = "0" * 64
 
@@ -180,7 +182,7 @@ def test_what_pip_says_is_told_in_a_line(act: Act, capfd: pytest.CaptureFixture[
     assert install("acme-vla==1") == 2
     assert capfd.readouterr().err == (
         "error: acme-vla==1: pip can't install it: ERROR: Could not find it\\x1b[31m · ERROR: No matching distribution; "
-        "if it has no wheel, --build lets pip build it, which runs its code\n"
+        "where there is no wheel of it, or of what it needs, --build lets pip build one, which runs its code\n"
     )
 
 
@@ -232,6 +234,23 @@ def test_what_is_no_plugin_is_told(act: Act, monkeypatch: pytest.MonkeyPatch, ca
         "numpy has no entry point in the group 'grinningface', so it is no plugin: `pip uninstall numpy`"
         in capfd.readouterr().err
     )
+
+
+def test_a_broken_plugin_stays_and_is_told(act: Act, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    check = plugins_install._check
+    act(item("acme-broken", requested=True))
+    monkeypatch.setattr(plugins_install, "_check", check)
+    with zipfile.ZipFile(make_wheel(tmp_path, "acme-broken", plugin="raise RuntimeError('no')")) as wheel:
+        wheel.extractall(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    assert install("acme-broken==0.1.0", "--upgrade") == 1
+    output = capfd.readouterr()
+    assert "failed   GF501  acme_broken" in output.out
+    assert "acme-broken is installed and doesn't pass the kit: `gf plugins uninstall acme-broken` removes it" in output.err
+    monkeypatch.setenv("GF_PLUGIN_AUTOLOAD", "7")
+    assert install("acme-broken==0.1.0", "--upgrade") == 1
+    assert "acme-broken is installed and couldn't be checked" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
