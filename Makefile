@@ -26,7 +26,7 @@ test: opengl chromium check ## Lint, types, import arrows, and the tests that CI
 test-full: opengl chromium check ## The same with every long sample.
 	$(PYTEST)
 
-interop: opengl ## Pass data sets and policies to and from the real lerobot and vla-eval, in environments of their own.
+interop: opengl ## Pass data sets and policies to and from the real lerobot, vla-eval and openpi-client, in environments of their own.
 	$(PYTHON) -m venv .venv-interop
 	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "lerobot==0.4.4"
 	.venv-interop/bin/python scripts/interop_lerobot.py
@@ -34,6 +34,9 @@ interop: opengl ## Pass data sets and policies to and from the real lerobot and 
 	.venv-vla-eval/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-vla-eval/bin/python -m pip install --quiet --disable-pip-version-check -e ".[train]" "vla-eval==0.8.0"
 	.venv-vla-eval/bin/python scripts/interop_vla_eval.py
+	$(PYTHON) -m venv .venv-openpi
+	.venv-openpi/bin/python -m pip install --quiet --disable-pip-version-check "openpi-client==0.1.2" typing_extensions
+	.venv-vla-eval/bin/python scripts/interop_openpi.py .venv-openpi/bin/python
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -88,18 +88,45 @@ class Link:
             TimeoutError: it didn't come as a whole in time.
             LinkError: the other end is gone, or sent something else, or too much.
         """
+        message = self.receive_either(deadline=deadline)
+        if isinstance(message, str):
+            raise LinkError("it sent text, and messages are binary", where=self._where)
+        return message
+
+    def receive_either(self, *, deadline: float | None = None) -> bytes | str:
+        """As :meth:`receive`, for protocols in which text means something, too."""
         parts: list[bytes] = []
+        text = False
         while True:
             frame = self._next(deadline)
             if not isinstance(frame, Frame) or frame.opcode in (Opcode.PING, Opcode.PONG):
                 continue
             if frame.opcode is Opcode.CLOSE:
                 raise self._gone()
-            if frame.opcode is Opcode.TEXT:
-                raise LinkError("it sent text, and messages are binary", where=self._where)
+            text = text or frame.opcode is Opcode.TEXT
             parts.append(bytes(frame.data))
             if frame.fin:
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                whole = parts[0] if len(parts) == 1 else b"".join(parts)
+                return whole.decode(errors="replace") if text else whole
+
+    def idle(self) -> bool:
+        """Whether no message has come. Doesn't wait, and answers what pings have come.
+
+        Raises:
+            LinkError: the other end is gone.
+        """
+        while True:
+            while self._events:
+                frame = self._events[0]
+                if isinstance(frame, Frame) and frame.opcode not in (Opcode.PING, Opcode.PONG):
+                    if frame.opcode is Opcode.CLOSE:
+                        raise self._gone()
+                    return False
+                self._events.pop(0)
+            try:
+                self._read(0.0)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return True
 
     def close(self) -> None:
         """Say goodbye, if anybody still listens, and close."""
@@ -116,24 +143,28 @@ class Link:
 
     def _next(self, deadline: float | None) -> object:
         while not self._events:
-            if self._protocol.parser_exc is not None:
-                raise self._gone()
-            self._end.settimeout(_left(deadline))
-            try:
-                data = self._end.recv(_CHUNK)
-            except TimeoutError:
-                raise
-            except OSError as error:
-                raise LinkError(f"the other end is gone ({error})", where=self._where) from error
-            if data:
-                self._protocol.receive_data(data)
-            else:
-                self._protocol.receive_eof()
-            self._flush(deadline)  # what the protocol answers by itself: pongs, closing
-            self._events.extend(self._protocol.events_received())
-            if not self._events and not data:
-                raise self._gone()
+            self._read(_left(deadline), deadline)
         return self._events.pop(0)
+
+    def _read(self, wait: float | None, deadline: float | None = None) -> None:
+        if self._protocol.parser_exc is not None:
+            raise self._gone()
+        self._end.settimeout(wait)
+        try:
+            data = self._end.recv(_CHUNK)
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            raise
+        except OSError as error:
+            raise LinkError(f"the other end is gone ({error})", where=self._where) from error
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        # What the protocol answers by itself: pongs, closing.
+        self._flush(time.monotonic() + _FAREWELL_SECONDS if wait == 0 else deadline)
+        self._events.extend(self._protocol.events_received())
+        if not self._events and not data:
+            raise self._gone()
 
     def _flush(self, deadline: float | None) -> None:
         for data in self._protocol.data_to_send():
@@ -165,12 +196,15 @@ def _left(deadline: float | None) -> float | None:
     return left
 
 
-def connect(url: str, *, token: str = "", deadline: float | None = None, max_bytes: int = MAX_MESSAGE) -> Link:
+def connect(
+    url: str, *, token: str = "", scheme: str = "Bearer", deadline: float | None = None, max_bytes: int = MAX_MESSAGE
+) -> Link:
     """Connect to a server.
 
     Args:
         url: ``ws://HOST:PORT``, or ``wss://``.
         token: what the server asks for.
+        scheme: the word before it in the header.
         deadline: of :func:`time.monotonic`.
         max_bytes: of a message that it may send.
 
@@ -198,7 +232,7 @@ def connect(url: str, *, token: str = "", deadline: float | None = None, max_byt
     try:
         request = protocol.connect()
         if token:
-            request.headers["Authorization"] = f"Bearer {token}"
+            request.headers["Authorization"] = f"{scheme} {token}"
         protocol.send_request(request)
         link._flush(deadline)
         response = link._next(deadline)

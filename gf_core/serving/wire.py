@@ -131,10 +131,11 @@ def _is_int(value: object) -> bool:
 def _decode(value: dict[str, Any]) -> Any:
     if _IMAGE in value:
         return _decode_picture(value)
-    return _decode_array(value) if _ARRAY in value else value
+    return read_array(value) if _ARRAY in value else value
 
 
-def _decode_array(value: Mapping[str, Any]) -> NDArray[Any]:
+def read_array(value: Mapping[str, Any]) -> NDArray[Any]:
+    """The array of ``dtype``, ``shape`` and ``data``, a view of these bytes. Raises WireError: they don't fit together."""
     dtype, shape, data = value.get("dtype"), value.get("shape"), value.get("data")
     if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
         raise WireError(f"an array of dtype {dtype!r:.40}: only truth values and numbers are read")
@@ -152,7 +153,7 @@ def _decode_array(value: Mapping[str, Any]) -> NDArray[Any]:
 def _decode_picture(value: Mapping[str, Any]) -> NDArray[Any]:
     form, data = value.get("format"), value.get("data")
     if form == "raw":
-        return _decode_array({"dtype": "|u1", **value})
+        return read_array({"dtype": "|u1", **value})
     if not isinstance(form, str) or form not in get_args(ImageFormat) or not isinstance(data, bytes):
         raise WireError(f"a picture of format {form!r:.40}", hint=f"one of {', '.join(get_args(ImageFormat))}")
     from PIL import Image

@@ -6,6 +6,7 @@ from gf_core.hookspecs import Register, hookimpl
 from gf_core.specs import BackboneSpec, HeadSpec, Observes, PolicySpec
 from gf_policies.backbones.specs import BACKBONES
 from gf_policies.heads.specs import HEADS
+from gf_policies.openpi_settings import SETTINGS as OPENPI_SETTINGS
 from gf_policies.remote_settings import ISOLATED
 from gf_policies.remote_settings import SETTINGS as REMOTE_SETTINGS
 from gf_policies.vla_settings import NANO_SETTINGS
@@ -112,6 +113,14 @@ POLICIES = (
         entry_point="gf_policies.remote:make_remote",
         interface="gf_policies.remote:interface",
         config_schema=REMOTE_SETTINGS,
+    ),
+    PolicySpec(
+        id="gf/openpi-v1",
+        summary="a policy behind openpi's websocket server",
+        entry_point="gf_policies.openpi:make_openpi",
+        interface="gf_policies.openpi:interface",
+        config_schema=OPENPI_SETTINGS,
+        citation="arXiv:2410.24164",
     ),
     PolicySpec(
         id="gf/isolated-v1",

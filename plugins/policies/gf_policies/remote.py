@@ -296,7 +296,7 @@ class RemotePolicy:
                 self._clients[slot].begin({"name": observation.instruction[row]}, self._new.pop(slot))
         numbers = [self._clients[slot].show(self._payload(observation, row, together)) for row, slot in enumerate(slots)]
         answers = [self._clients[slot].answer(number) for slot, number in zip(slots, numbers, strict=True)]
-        chunks = [self._read(_actions(answer)) for answer in answers]
+        chunks = [self._read(actions_of(answer)) for answer in answers]
         if len({len(chunk) for chunk in chunks}) > 1:
             raise RemoteError(f"the server's chunks have {sorted({len(chunk) for chunk in chunks})} steps in one call")
         mine = answers[0].get(OURS)
@@ -332,9 +332,11 @@ class RemotePolicy:
         return Picture(image, self._config["images"]) if image.ndim == 3 else image
 
 
-def _actions(answer: Mapping[str, Any]) -> Floats:
-    """``(T, D) float32``; one step may come without its axis."""
-    actions = answer.get("actions")
+def actions_of(answer: Mapping[str, Any]) -> Floats:
+    """The actions in an answer, ``(T, D) float32``; one step may come without its axis. Raises RemoteError: there are none."""
+    if "actions" not in answer:
+        raise RemoteError(f"the server's answer has no actions; it has {', '.join(map(str, answer)) or 'nothing'}"[:300])
+    actions = answer["actions"]
     try:
         array = np.asarray(actions, np.float32)
     except (TypeError, ValueError) as error:
