@@ -26,7 +26,7 @@ test: opengl chromium check ## Lint, types, import arrows, and the tests that CI
 test-full: opengl chromium check ## The same with every long sample.
 	$(PYTEST)
 
-interop: opengl ## Pass data sets and policies to and from the real lerobot, vla-eval and openpi-client, in environments of their own.
+interop: opengl ## Pass data sets and policies to and from the real lerobot, vla-eval, openpi-client and gym-pusht, in environments of their own.
 	$(PYTHON) -m venv .venv-interop
 	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "lerobot==0.4.4"
 	.venv-interop/bin/python scripts/interop_lerobot.py
@@ -37,6 +37,9 @@ interop: opengl ## Pass data sets and policies to and from the real lerobot, vla
 	$(PYTHON) -m venv .venv-openpi
 	.venv-openpi/bin/python -m pip install --quiet --disable-pip-version-check "openpi-client==0.1.2" typing_extensions
 	.venv-vla-eval/bin/python scripts/interop_openpi.py .venv-openpi/bin/python
+	$(PYTHON) -m venv .venv-gymnasium
+	.venv-gymnasium/bin/python -m pip install --quiet --disable-pip-version-check -e . "gym-pusht==0.1.8"
+	.venv-gymnasium/bin/python scripts/interop_gymnasium.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

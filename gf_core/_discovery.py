@@ -135,13 +135,16 @@ def _import_reference(name: str, value: str) -> object:
 
 
 def file_candidate(path: Path) -> Candidate:
-    """A plugin in one Python file. Its module is called like the file, so ``entry_point="my_plugin:make"`` in my_plugin.py.
+    """A plugin in one file: of Python, whose module is called like the file, so ``entry_point="my_plugin:make"`` in my_plugin.py;
+    or a description of a gymnasium environment (:mod:`gf_core.gymnasium_file`), whose name ends in ``.json``.
 
     Raises:
-        GrinningFaceError: there is no such file, or its name can't be a module's.
+        GrinningFaceError: there is no such file, its name can't be a module's, or the description is wrong.
     """
     if path.is_dir():
         raise GrinningFaceError("that is a folder", where=f"--plugin {path}", hint="name the .py file inside")
+    if path.suffix == ".json":
+        return _described(path)
     if path.suffix != ".py" or not path.stem.isidentifier():
         hint = "call it something like my_plugin.py"
         raise GrinningFaceError("the file's name isn't a Python module's", where=f"--plugin {path}", hint=hint)
@@ -155,6 +158,23 @@ def file_candidate(path: Path) -> Candidate:
         version=f"sha256:{digest[:16]}",
         source=path.name,
         load=partial(import_file, path),
+        packaged=False,
+    )
+
+
+def _described(path: Path) -> Candidate:
+    if not path.is_file():
+        raise GrinningFaceError("there is no such file", where=f"--plugin {path}")
+    from gf_core.gymnasium_file import FilePlugin, read
+
+    plugin = FilePlugin(read(path), LOCAL)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Candidate(
+        name=path.name,
+        distribution=LOCAL,
+        version=f"sha256:{digest[:16]}",
+        source=path.name,
+        load=lambda: plugin,
         packaged=False,
     )
 

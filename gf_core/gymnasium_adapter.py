@@ -84,6 +84,7 @@ class Moment:
         observation: as it returned it.
         info: of its last ``step``; of its ``reset`` before the first.
         steps: control steps taken.
+        reward: of its last ``step``.
         total_reward: sum of the rewards.
         terminated, truncated: of its last ``step``.
     """
@@ -91,6 +92,7 @@ class Moment:
     observation: Any
     info: Mapping[str, Any]
     steps: int = 0
+    reward: float = 0.0
     total_reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
@@ -107,6 +109,7 @@ class Binding:
 
     Attributes:
         begin: seed and options for ``reset``. The policy is told the instruction anyway; here an environment can be told, too.
+        began: called after it, to refuse an episode that isn't the one that was asked for.
         images: each camera of the EnvSpec to a key, whose images are resized (bilinear) to what the policy asks for, or to a
             function, which is called when an image is wanted.
         proprio: a key, or a function of the observation.
@@ -114,18 +117,23 @@ class Binding:
         action: turns controls ``(C,) float64`` into what ``step`` takes; by default an array of the action space's dtype.
         success: whether an episode that is over succeeded: a key of info, which the environment sets at the latest when it ends
             the episode itself, or a function.
+        ends: whether an episode is over now, besides at its horizon and when the environment says so.
         metrics: those of the EnvSpec; by default info's values under their names.
         state: all that the next step depends on, for an environment that is ``replayable``.
+        versions: of what its results depend on, by name; recorded with a run.
     """
 
-    begin: Callable[[Episode], tuple[int, dict[str, Any]]] = scene_as_options
+    begin: Callable[[Episode], tuple[int, dict[str, Any] | None]] = scene_as_options
+    began: Callable[[Episode, Env, Moment], None] | None = None
     images: Mapping[str, str | Picture] = field(default_factory=dict)
     proprio: str | Callable[[Any], NDArray[Any]] = "proprio"
     privileged: Callable[[Env], Mapping[str, Any]] | None = None
     action: Callable[[Doubles], Any] | None = None
     success: str | Callable[[Moment], bool] = "is_success"
+    ends: Callable[[Moment], bool] | None = None
     metrics: Callable[[Moment], Mapping[str, Any]] | None = None
     state: Callable[[Env], bytes] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def batch(make_env: Callable[[], Env], spec: EnvSpec, context: EnvContext, binding: Binding) -> BatchEnv:
@@ -179,6 +187,8 @@ class _GymnasiumBatch:
             seed, options = self._binding.begin(episode)
             observation, info = self._envs[slot].reset(seed=seed, options=options)
             self._episodes[slot], self._moments[slot] = episode, Moment(observation=observation, info=info)
+            if self._binding.began is not None:
+                self._binding.began(episode, self._envs[slot], self._moments[slot])
 
     def observe(self, slots: Slots, wanted: Observes, *, privileged: bool = False) -> Observation:
         numbers = [int(slot) for slot in slots]
@@ -211,6 +221,7 @@ class _GymnasiumBatch:
             observation=observation,
             info=info,
             steps=before.steps + 1,
+            reward=float(reward),
             total_reward=before.total_reward + float(reward),
             terminated=bool(terminated),
             truncated=bool(truncated),
@@ -218,8 +229,9 @@ class _GymnasiumBatch:
         return self._over(slot)
 
     def _over(self, slot: int) -> bool:
-        moment = self._moments[slot]
-        return moment.terminated or moment.truncated or moment.steps >= self._episodes[slot].horizon
+        moment, ends = self._moments[slot], self._binding.ends
+        over = moment.terminated or moment.truncated or moment.steps >= self._episodes[slot].horizon
+        return over or (ends is not None and ends(moment))
 
     def outcome(self, slots: Slots) -> list[Outcome]:
         return [self._outcome(int(slot)) for slot in slots]
@@ -246,6 +258,9 @@ class _GymnasiumBatch:
         state = self._binding.state
         return ["" if state is None else sha256(state(self._envs[int(slot)])) for slot in slots]
 
+    def versions(self) -> Mapping[str, str]:
+        return self._binding.versions
+
     def close(self) -> None:
         with contextlib.ExitStack() as stack:  # every one of them, even if one raises
             for env in self._envs:
@@ -254,7 +269,7 @@ class _GymnasiumBatch:
     def _image(self, slot: int, camera: str, size: tuple[int, int]) -> Images:
         source, observation = self._binding.images[camera], self._moments[slot].observation
         if isinstance(source, str):
-            image = _resized(np.asarray(self._item(observation, source, f"images/{camera}")), size)
+            image = resized(np.asarray(self._item(observation, source, f"images/{camera}")), size)
         else:
             image = np.asarray(source(self._envs[slot], observation, size))
         if image.shape != (*size, 3) or image.dtype != np.uint8:
@@ -280,7 +295,7 @@ class _GymnasiumBatch:
         return PluginError(what, where=f"{self.spec.id}, {bound}", hint=hint)
 
 
-def _resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """``image (H, W, 3) uint8`` in another size; anything else as it is."""
     if image.shape[:2] == size or image.ndim != 3 or image.dtype != np.uint8:
         return image

@@ -48,7 +48,7 @@ class PluginStatus:
     """What became of a plugin.
 
     Attributes:
-        name: of its entry point, or its file's stem.
+        name: of its entry point, or its file's name, without ``.py``.
         distribution: who brought it; ``"local"`` for a file.
         version: the distribution's, or ``"sha256:…"`` of the file.
         source: the entry point's value, or the file's name.
@@ -193,11 +193,11 @@ def load_plugins(files: Sequence[Path] = (), environ: Mapping[str, str] = os.env
     """Find and load every plugin. Never raises because of what a plugin does, except ``KeyboardInterrupt``.
 
     Args:
-        files: Python files that are plugins too, in the namespace ``local``.
+        files: files that are plugins too, in the namespace ``local``: of Python, or ``.json`` (:mod:`gf_core.gymnasium_file`).
         environ: where ``GF_DISABLE_PLUGINS`` and ``GF_PLUGIN_AUTOLOAD`` are looked up.
 
     Raises:
-        GrinningFaceError: a file doesn't exist, or ``GF_PLUGIN_AUTOLOAD`` is neither 0 nor 1.
+        GrinningFaceError: a file doesn't exist, a ``.json`` one is wrong, or ``GF_PLUGIN_AUTOLOAD`` is neither 0 nor 1.
     """
     unique = list({path.resolve(): path for path in files}.values())
     candidates = [*installed(), *(file_candidate(path) for path in unique)]

@@ -140,7 +140,8 @@ def brought_by(spec: Spec) -> str:
     if spec.provenance is None:
         return "an unregistered spec"
     if spec.provenance.distribution == "local":
-        return f"{spec.provenance.plugin}.py"
+        name = spec.provenance.plugin
+        return name if name.endswith(".json") else f"{name}.py"
     return f"{spec.provenance.distribution} {spec.provenance.version}".strip()
 
 

@@ -30,7 +30,7 @@ def plugin_option(command: Command) -> Command:
         multiple=True,
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="Also load this Python file as a plugin, in the namespace local/. Repeatable.",
+        help="Also load this file as a plugin, in the namespace local/: Python, or JSON of a gymnasium environment. Repeatable.",
     )(command)
 
 

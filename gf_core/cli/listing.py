@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gf_core._discovery import LOCAL
+from gf_core._problems import shorten
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.plugins import PluginHost
 from gf_core.registry import KINDS, SINGULAR, brought_by
@@ -162,7 +163,7 @@ def _elements(names: Sequence[str], units: Sequence[str]) -> str:
 def _setting(name: str, schema: Any) -> list[str]:
     if not isinstance(schema, Mapping):  # true and false are schemas too
         return [name, "anything" if schema else "nothing", "", ""]
-    default = json.dumps(schema["default"], ensure_ascii=False) if "default" in schema else ""
+    default = shorten(json.dumps(schema["default"], ensure_ascii=False)) if "default" in schema else ""
     return [name, _type(schema), default, str(schema.get("description", ""))]
 
 

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "list": ("gf_core.cli.listing:list_command", "List what can be used: policies, environments, suites, …"),
     "show": ("gf_core.cli.listing:show_command", "Show one thing by its id, with its settings."),
     "plugins": ("gf_core.cli.plugins:command", "Show which plugins are loaded; find, install, write and check others."),
+    "gym": ("gf_core.cli.gym:command", "Evaluate on environments of Gymnasium, by a file."),
     "doctor": ("gf_core.cli.doctor:command", "Say what this machine lacks and how to get it."),
 }
 """Built-in commands: name to ``"module:attr"`` and the line that `gf --help` shows."""

@@ -103,7 +103,7 @@ def new_command(kind: str, name: str, out: Path | None) -> None:
 
 
 @command.command("check")
-@click.argument("name", metavar="NAME|FILE.py|DIR")
+@click.argument("name", metavar="NAME|FILE|DIR")
 @click.option("--suite", default="gf/smoke@1", show_default=True, metavar="SUITE", help="What policies are tried on.")
 @click.option(
     "--set", "settings", multiple=True, metavar="ID:KEY=VALUE", help="A setting of what has none by default. Repeatable."
@@ -131,11 +131,11 @@ def check_command(name: str, suite: str, settings: tuple[str, ...], as_json: boo
 
     given = _by_id(settings)
     with contextlib.ExitStack() as stack:
-        file = [Path(name)] if name.endswith(".py") else []
+        file = [Path(name)] if name.endswith((".py", ".json")) else []
         if Path(name).is_dir():
             name = stack.enter_context(as_installed(Path(name)))
         host = make_host([*file, *plugin_files], strict=False)
-        found = check_plugin(Path(name).stem if file else name, host, suite=suite, settings=given)
+        found = check_plugin(Path(name).name.removesuffix(".py") if file else name, host, suite=suite, settings=given)
     failed = [one for one in found if one.outcome == "fail"]
     if as_json:
         print_json("kit", {"checks": [{**to_json(one), "title": CHECKS[one.code]} for one in found]})

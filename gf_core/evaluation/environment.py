@@ -74,10 +74,16 @@ class Stage:
         return ""
 
 
-def runtime(env: BatchEnv) -> dict[str, str]:
-    """What the environment says about what it runs on, e.g. its renderer, if it has a method ``provenance``."""
-    tell = getattr(env, "provenance", None)
-    return {str(key): str(value) for key, value in tell().items()} if callable(tell) else {}
+def runtime(env: BatchEnv, *, drawn: bool = True) -> dict[str, str]:
+    """What the environment says about what it runs on.
+
+    Args:
+        env: the environment. It may have the methods ``versions``, of what its results depend on, and ``provenance``, of what
+            its images depend on, e.g. its renderer.
+        drawn: whether images are looked at.
+    """
+    tellers = [getattr(env, name, None) for name in ("versions", *(("provenance",) if drawn else ()))]
+    return {str(key): str(value) for tell in tellers if callable(tell) for key, value in tell().items()}
 
 
 def load_deck(name: str, host: PluginHost) -> Deck:

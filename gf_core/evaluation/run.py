@@ -106,7 +106,7 @@ def _play(plan: Plan, host: PluginHost, path: Path, resources: Resources, progre
     with contextlib.ExitStack() as stack:
         stage = stack.enter_context(contextlib.closing(Stage(make)))
         check_actions(plan.policy.id, plan.interface.action, plan.env.id, stage.env.action)
-        identity = _with_runtime(plan, runtime(stage.env) if plan.interface.observes.cameras else {})
+        identity = _with_runtime(plan, runtime(stage.env, drawn=bool(plan.interface.observes.cameras)))
         order = [episode.id for episode in plan.episodes]
         writer = stack.enter_context(runs.open_run(path, identity, order))
         policy = stack.enter_context(contextlib.closing(_policy(plan, host, stage.env, slots, resources, path / runs.POLICY_LOG)))
