@@ -6,6 +6,7 @@ from gf_core.hookspecs import Register, hookimpl
 from gf_core.specs import BackboneSpec, HeadSpec, Observes, PolicySpec
 from gf_policies.backbones.specs import BACKBONES
 from gf_policies.heads.specs import HEADS
+from gf_policies.lerobot.settings import SETTINGS as LEROBOT_SETTINGS
 from gf_policies.openpi_settings import SETTINGS as OPENPI_SETTINGS
 from gf_policies.remote_settings import ISOLATED
 from gf_policies.remote_settings import SETTINGS as REMOTE_SETTINGS
@@ -128,6 +129,14 @@ POLICIES = (
         entry_point="gf_policies.isolated:make_isolated",
         interface="gf_policies.isolated:interface",
         config_schema=ISOLATED,
+    ),
+    PolicySpec(
+        id="gf/lerobot-v1",
+        summary="a checkpoint of LeRobot",
+        entry_point="gf_policies.lerobot.policy:make_lerobot",
+        interface="gf_policies.lerobot.policy:interface",
+        config_schema=LEROBOT_SETTINGS,
+        extra="grinningface[lerobot]",
     ),
     PolicySpec(id="gf/null-v1", summary="holds still", entry_point="gf_policies.controls:make_null", observes=_BLIND),
     PolicySpec(

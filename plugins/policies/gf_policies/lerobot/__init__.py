@@ -1,0 +1,1 @@
+"""`gf/lerobot-v1`: checkpoints of LeRobot as policies."""
