@@ -1,4 +1,4 @@
-"""Loads a checkpoint with LeRobot, and plays it. Imported only where LeRobot is installed."""
+"""Plays a policy of LeRobot that is loaded: every slot has its own state of it, and all share its weights."""
 
 from __future__ import annotations
 
@@ -8,72 +8,62 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import lerobot.policies  # noqa: F401  (registers the types of policies)
 import numpy as np
 import torch
-from lerobot.configs.policies import PreTrainedConfig
-from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-from lerobot.utils.import_utils import register_third_party_plugins
 
 from gf_core.canonical import derive_seed
 from gf_core.contracts import ActionChunk, Floats, Observation, Slots
-from gf_core.errors import GrinningFaceError
-from gf_policies.lerobot.checkpoint import WEIGHTS, Checkpoint
 from gf_policies.lerobot.view import STATE, View
-from gf_policies.lerobot.weights import not_from_file
 
 Batch = dict[str, Any]
 
 
-class _Processor(Protocol):
-    def __call__(self, data: Any) -> Any: ...
-    def reset(self) -> None: ...
+class Processor(Protocol):
+    """A pipeline of LeRobot's: of a batch before the policy, or of an action ``(1, A)`` after it."""
+
+    def __call__(self, data: Any, /) -> Any:
+        """What becomes of it."""
+        ...
+
+    def reset(self) -> None:
+        """A new episode begins."""
+        ...
+
+
+class Model(Protocol):
+    """What is used of LeRobot's ``PreTrainedPolicy``, a ``torch.nn.Module``."""
+
+    config: Any
+
+    def reset(self) -> None:
+        """A new episode begins."""
+        ...
+
+    def select_action(self, batch: Batch, /) -> torch.Tensor:
+        """``(1, A)``: the next action; it keeps observations and actions itself."""
+        ...
+
+    def predict_action_chunk(self, batch: Batch, /) -> torch.Tensor:
+        """``(1, T, A)``."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
     """A policy of LeRobot, in evaluation mode, with its processors and its device."""
 
-    policy: Any
-    before: _Processor
-    after: _Processor
+    policy: Model
+    before: Processor
+    after: Processor
     device: torch.device
 
     def clone(self) -> Loaded:
         """One with a state of its own and the same weights: queues of actions and observations are a slot's own."""
+        assert isinstance(self.policy, torch.nn.Module)
         shared = {id(tensor): tensor for tensor in (*self.policy.parameters(), *self.policy.buffers())}
+        # Together, since processors may refer to each other.
         policy, before, after = copy.deepcopy((self.policy, self.before, self.after), shared)
         return Loaded(policy=policy, before=before, after=after, device=self.device)
-
-
-def load(checkpoint: Checkpoint, *, device: str, threads: int, trusted: bool) -> Loaded:
-    """Load a checkpoint as `lerobot-eval` does, and see that all its weights come from its file.
-
-    Args:
-        checkpoint: the checkpoint.
-        device: ``auto`` for what its configuration says, or what there is.
-        threads: of torch on the CPU; 0 for torch's own choice.
-        trusted: whether installed packages of other policies (``lerobot_policy_*``) are imported.
-
-    Raises:
-        GrinningFaceError: weights are missing.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    if trusted:
-        register_third_party_plugins()
-    folder = str(checkpoint.folder)
-    config = PreTrainedConfig.from_pretrained(folder, cli_overrides=[] if device == "auto" else [f"--device={device}"])
-    if hasattr(config, "pretrained_backbone_weights"):
-        config.pretrained_backbone_weights = None  # would be fetched, only to be overwritten by the checkpoint's
-    policy = get_policy_class(config.type).from_pretrained(folder, config=config)
-    policy.eval()
-    if missing := not_from_file(policy, checkpoint.folder / WEIGHTS):
-        told = f"{len(missing)} of its weights aren't in the file, such as {missing[0]!r}"
-        raise GrinningFaceError(told, where=str(checkpoint.folder / WEIGHTS), hint="is it the checkpoint of this config.json?")
-    overrides = {"device_processor": {"device": str(config.device)}} if "device_processor" in checkpoint.steps else {}
-    before, after = make_pre_post_processors(policy_cfg=config, pretrained_path=folder, preprocessor_overrides=overrides)
-    return Loaded(policy=policy, before=before, after=after, device=torch.device(config.device))
 
 
 @dataclass(kw_only=True)
@@ -90,18 +80,18 @@ class _Player:
         self.loaded.before.reset()
         self.loaded.after.reset()
 
-    def play(self, batch: Batch, steps: int) -> Floats:
-        """``(T, A) float32``: the chunk, or one action where ``steps`` is 0."""
+    def play(self, batch: Batch, *, chunk: bool) -> Floats:
+        """``(T, A) float32``: a chunk, or one action."""
         policy, device = self.loaded.policy, self.loaded.device
-        devices = [device] if device.type == "cuda" else []
         mixed = torch.autocast(device.type) if policy.config.use_amp else contextlib.nullcontext()
+        devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.inference_mode(), mixed:
             torch.manual_seed(derive_seed(self.seed, self.calls))
             self.calls += 1
             seen = self.loaded.before(batch)
-            if steps:
-                chunk = policy.predict_action_chunk(seen)
-                actions = [self.loaded.after(chunk[:, step]) for step in range(chunk.shape[1])]
+            if chunk:
+                planned = policy.predict_action_chunk(seen)
+                actions = [self.loaded.after(planned[:, step]) for step in range(planned.shape[1])]
             else:
                 actions = [self.loaded.after(policy.select_action(seen))]
         played: Floats = torch.cat(actions).to("cpu", torch.float32).numpy()
@@ -130,10 +120,12 @@ class LeRobotPolicy:
 
     def act(self, observation: Observation) -> ActionChunk:
         """A chunk for every slot, or an action."""
-        rows = enumerate(observation.slots.tolist())
-        chunks = [self._players[slot].play(batch_of(observation, row, self._view), self._steps) for row, slot in rows]
+        chunks = [
+            self._players[slot].play(batch_of(observation, row, self._view), chunk=self._steps > 0)
+            for row, slot in enumerate(observation.slots.tolist())
+        ]
         actions = np.stack(chunks)
-        return ActionChunk(actions=actions, execute_steps=min(self._steps, actions.shape[1]) if self._steps else None)
+        return ActionChunk(actions=actions, execute_steps=min(self._steps, actions.shape[1]) or None)
 
     def close(self) -> None:
         """Let go of it."""

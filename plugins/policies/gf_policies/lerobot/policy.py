@@ -48,7 +48,8 @@ def make_lerobot(config: Mapping[str, Any], context: PolicyContext) -> LeRobotPo
         hint = "pip install 'grinningface[lerobot]', or gf run --isolate FILE with lerobot==0.4.4 in it"
         raise MissingDependencyError("LeRobot isn't installed here", where="gf/lerobot-v1", hint=hint)
     with _network(config["downloads"]):
-        from gf_policies.lerobot.playing import LeRobotPolicy, load
+        from gf_policies.lerobot.loading import load
+        from gf_policies.lerobot.playing import LeRobotPolicy
 
         loaded = load(checkpoint, device=config["device"], threads=config["threads"], trusted=config["trust_remote_code"])
     return LeRobotPolicy(loaded, view, play_steps=checkpoint.play_steps if chunks else 0)
