@@ -29,7 +29,9 @@ test-full: opengl chromium check ## The same with every long sample.
 interop: opengl ## Pass data sets and policies to and from the real lerobot, vla-eval, openpi-client and gym-pusht, in environments of their own.
 	$(PYTHON) -m venv .venv-interop
 	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "lerobot==0.4.4"
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e integrations/lerobot_env_grinningface
 	.venv-interop/bin/python scripts/interop_lerobot.py
+	.venv-interop/bin/python scripts/interop_lerobot_policies.py
 	$(PYTHON) -m venv .venv-vla-eval
 	.venv-vla-eval/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-vla-eval/bin/python -m pip install --quiet --disable-pip-version-check -e ".[train]" "vla-eval==0.8.0"
