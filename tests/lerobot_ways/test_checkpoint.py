@@ -61,6 +61,14 @@ def test_cameras_are_renamed_by_the_feature_or_its_last_part(write: Write) -> No
     assert "two cameras have the same feature" in refusal(folder, "cameras.third=top", "cameras.demo=top")
 
 
+def test_a_renamed_camera_takes_no_other_ones_place(write: Write) -> None:
+    folder = write(input_features={"observation.images.top": VISUAL, "observation.images.third": VISUAL})
+    assert "observation.images.top and observation.images.third would both be the camera 'third'" in refusal(
+        folder, "cameras.third=top"
+    )
+    assert asked(folder, "cameras.third=top", "cameras.demo=third").observes.cameras == ("third", "demo")
+
+
 def test_an_image_that_names_no_camera_is_told_one(write: Write) -> None:
     folder = write(input_features={"observation.image": VISUAL})
     assert "--set cameras.third=observation.image" in refusal(folder)
@@ -131,7 +139,10 @@ def test_conventions_beside_the_weights_are_held_against_the_environment(
     [
         ({"class": "os.system", "config": {}}, "the step os.system can run code that isn't LeRobot's"),
         ({"registry_name": 7, "class": "a.B"}, "can run code"),
-        ({"registry_name": "action_tokenizer_processor", "config": {"trust_remote_code": True}}, "can run code"),
+        ({"registry_name": "", "class": "device_processor"}, "can run code"),
+        ({"class": "device_processor"}, "can run code"),
+        ({"registry_name": "action_tokenizer_processor", "config": {}}, "can run code"),
+        ({"registry_name": "reward_classifier_processor", "config": {"pretrained_path": "a/b"}}, "can run code"),
         (
             {"registry_name": "normalizer_processor", "state_file": "../other.safetensors"},
             "there is no file '../other.safetensors'",

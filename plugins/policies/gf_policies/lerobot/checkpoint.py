@@ -27,6 +27,26 @@ CHUNKED = ("act", "pi0", "pi05", "smolvla", "xvla")
 ``n_action_steps`` actions (their ``modeling_*.py``, LeRobot 0.4.4)."""
 DATA_ONLY = (*CHUNKED, "diffusion", "multi_task_dit", "tdmpc", "vqbet")
 """Types that run no code but LeRobot's: the others load models or tokenizers with ``trust_remote_code`` (0.4.4, 0.6.1)."""
+DATA_ONLY_STEPS = (
+    "absolute_actions_processor",
+    "device_processor",
+    "libero_processor",
+    "normalizer_processor",
+    "pi05_prepare_state_tokenizer_processor_step",
+    "pi0_new_line_processor",
+    "relative_actions_processor",
+    "rename_observations_processor",
+    "smolvla_new_line_processor",
+    "to_batch_processor",
+    "tokenizer_processor",
+    "unnormalizer_processor",
+    "xvla_add_domain_id",
+    "xvla_image_scale",
+    "xvla_image_to_float",
+    "xvla_imagenet_normalize",
+    "xvla_rotation_6d_to_axis_angle",
+)
+"""Steps of these types' processors. Of the others some load models with ``trust_remote_code``, whatever their settings say."""
 
 _MAX_JSON_BYTES = 16 << 20
 _PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
@@ -52,7 +72,7 @@ class Checkpoint:
         inputs, outputs: feature to what it is.
         chunked: whether it may be asked for a chunk instead of at every step.
         play_steps: how many actions of a chunk are played.
-        steps: steps of its two processors: registered name, or ``"device_processor"`` and the like.
+        steps: registered names of its two processors' steps.
     """
 
     folder: Path
@@ -149,15 +169,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _steps(path: Path, *, trusted: bool) -> Iterator[str]:
-    """Names of a processor's steps, all of them LeRobot's own. A step without a registered name is a class of any module."""
+    """Names of a processor's steps. A step without a registered name is a class of any module, which would be imported."""
     steps = _read(path).get("steps")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise GrinningFaceError("it has no list of steps", where=str(path))
     for number, step in enumerate(steps):
         name, where = step.get("registry_name"), f"{path}#/steps/{number}"
-        settings = step.get("config", {})
-        chosen = "trust_remote_code" in settings and settings["trust_remote_code"] is not False
-        if not trusted and (not isinstance(name, str) or chosen):
+        if not trusted and name not in DATA_ONLY_STEPS:
             raise _runs_code(f"the step {name or step.get('class')!s:.200}", where)
         file = step.get("state_file")
         if file is not None and not (isinstance(file, str) and Path(file).name == file and (path.parent / file).is_file()):

@@ -58,7 +58,11 @@ def view_of(checkpoint: Checkpoint, renamed: Mapping[str, str]) -> View:
             raise MismatchError(f"it has no camera {renamed[ours]!r}", where=f"cameras.{ours}", hint=hint)
     if len(set(given.values())) < len(given):
         raise MismatchError("two cameras have the same feature", where="cameras")
-    cameras = {**given, **{name.removeprefix(IMAGES): name for name in images if name not in given.values()}}
+    others = {name.removeprefix(IMAGES): name for name in images if name not in given.values()}
+    if both := sorted(given.keys() & others.keys()):
+        what = f"{given[both[0]]} and {others[both[0]]} would both be the camera {both[0]!r}"
+        raise MismatchError(what, where=f"cameras.{both[0]}", hint="name a camera for each")
+    cameras = {**given, **others}
     unnamed = [name for name in cameras if name.startswith("observation.")]
     if unnamed:
         raise MismatchError(f"its image {unnamed[0]!r} names no camera", where=where, hint=f"--set cameras.third={unnamed[0]}")

@@ -14,10 +14,10 @@ def not_from_file(model: torch.nn.Module, file: Path) -> list[str]:
     A tensor that has several names (tied weights) is stored under one of them. Names in the file may lack ``model.`` in front,
     as in checkpoints that were converted.
     """
-    names: dict[int, list[str]] = {}
+    names: dict[tuple[int, torch.Size], list[str]] = {}
     tensors = model.state_dict(keep_vars=True)
     for name, tensor in tensors.items():
-        names.setdefault(tensor.data_ptr() or id(tensor), []).append(name)
+        names.setdefault((tensor.data_ptr() or id(tensor), tensor.shape), []).append(name)
     with safe_open(file, framework="pt") as stored:
         known = set(stored.keys())
 
