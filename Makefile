@@ -5,7 +5,7 @@ RUNS ?= runs
 BIN := $(VENV)/bin
 # Installed first, so that no other package's range brings another build.
 TORCH ?= torch==2.13.0
-# The newest that Python 3.11 takes; 3.12 takes lerobot[dataset,training,evaluation]==0.6.1, too.
+# The newest that Python 3.11 takes; 3.12 takes lerobot[dataset,training,evaluation,diffusion]==0.6.1, too.
 LEROBOT ?= lerobot==0.4.4
 POLICIES := gf/expert-v1 gf/nano-vla-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal

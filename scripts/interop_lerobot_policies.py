@@ -69,6 +69,7 @@ def main() -> int:
         )
         chunks = train("act", ACT, steps=150, batch=8)
         agree("chunks", chunks, episodes=EPISODES)
+        stepwise(chunks)
         agree("ensembled", ensembled(chunks), episodes=2)
         slots(train("diffusion", DIFFUSION, steps=2, batch=2))
         isolated(chunks)
@@ -127,6 +128,17 @@ def agree(name: str, checkpoint: str, *, episodes: int) -> None:
             check(row[key] == mine[key], f"{row['episode']}: {key} {row[key]} and {mine[key]}")
     right, steps = sum(row["success"] for row in rows), [row["steps"] for row in rows]
     print(f"ACT, {name}: lerobot-eval and gf run agree on {episodes} episodes to the bit, {right} successes, steps {steps}")
+
+
+def stepwise(checkpoint: str) -> None:
+    """Asked at every step, it acts as when it is asked for chunks."""
+    import numpy as np
+
+    run(checkpoint, "steps", 2, "--set", "play=steps")
+    for path in Path("steps/trajectories").iterdir():
+        with np.load(path) as mine, np.load(Path("chunks/trajectories", path.name)) as other:
+            check(np.array_equal(mine["actions"], other["actions"]), f"{path.name}: actions differ")
+    print("ACT, chunks and play=steps: the same actions")
 
 
 def trajectories(out: str) -> dict[str, bytes]:
