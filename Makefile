@@ -5,8 +5,6 @@ RUNS ?= runs
 BIN := $(VENV)/bin
 # Installed first, so that no other package's range brings another build.
 TORCH ?= torch==2.13.0
-# The newest that Python 3.11 takes; 3.12 takes lerobot[dataset,training,evaluation,diffusion]==0.6.1, too.
-LEROBOT ?= lerobot==0.4.4
 POLICIES := gf/expert-v1 gf/nano-vla-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -30,7 +28,7 @@ test-full: opengl chromium check ## The same with every long sample.
 
 interop: opengl ## Pass data sets and policies to and from the real lerobot, vla-eval, openpi-client and gym-pusht, in environments of their own.
 	$(PYTHON) -m venv .venv-interop
-	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "$(LEROBOT)"
+	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e . "lerobot==0.4.4"
 	.venv-interop/bin/python -m pip install --quiet --disable-pip-version-check -e integrations/lerobot_env_grinningface
 	.venv-interop/bin/python scripts/interop_lerobot.py
 	.venv-interop/bin/python scripts/interop_lerobot_policies.py
