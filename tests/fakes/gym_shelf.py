@@ -36,6 +36,8 @@ class Reach(gymnasium.Env):
         self._goal = np.array((options or {}).get("goal", self.np_random.uniform(40, 60, 2)), float)
         self._grip, self._step = -1.0, 0
         self.task = f"reach the {('red', 'blue')[int(self._goal[0] > 50)]} cup"
+        if self._broken == "seedless":
+            self.task += f", {next(COUNTER)}"
         return self._look(), {"task": self.task, "near": False}
 
     def step(self, action):
