@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 POLICIES := gf/expert-v1 gf/nano-vla-v1 gf/random-card-v1 gf/touring-v1 gf/random-v1 gf/null-v1
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: run test test-full interop lint check format opengl chromium clean help
+.PHONY: run test test-full docs interop lint check format opengl chromium clean help
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,10 @@ test: opengl chromium check ## Lint, types, import arrows, and the tests that CI
 
 test-full: opengl chromium check ## The same with every long sample.
 	$(PYTEST)
+
+docs: $(VENV)/.test ## The documentation as a site in build/docs; warnings are errors.
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo build/docs/index.html
 
 interop: opengl ## Pass data sets and policies to and from the real lerobot, vla-eval, openpi-client and gym-pusht, in environments of their own.
 	$(PYTHON) -m venv .venv-interop

@@ -18,7 +18,7 @@ from gf_core.registry import load_object, one_line
 from gf_core.specs import Spec, to_json
 
 
-@click.command()
+@click.command("doctor")
 @json_option
 @plugin_option
 def command(as_json: bool, plugin_files: tuple[Path, ...]) -> int:

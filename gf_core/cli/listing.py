@@ -20,7 +20,7 @@ from gf_core.specs import ActionSpec, DeckSpec, EnvSpec, PolicySpec, Spec, Suite
 Facts = Iterator[tuple[str, str]]
 
 
-@click.command()
+@click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)), required=False)
 @json_option
 @plugin_option
@@ -47,7 +47,7 @@ def list_command(kind: str | None, as_json: bool, plugin_files: tuple[Path, ...]
     _mention_failures(host)
 
 
-@click.command()
+@click.command("show")
 @click.argument("id")
 @json_option
 @plugin_option

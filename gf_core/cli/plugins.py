@@ -17,7 +17,7 @@ from gf_core.plugins import PluginHost, PluginStatus
 from gf_core.specs import to_json
 
 
-@click.group(no_args_is_help=True)
+@click.group("plugins", no_args_is_help=True)
 def command() -> None:
     """Show which plugins are loaded, and why others are not; find, install, write and check others.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_SUITE = "gf/dev@1"
 
 
-@click.command(short_help="Measure how much of its VLM's knowledge a checkpoint has kept.")
+@click.command("probe", short_help="Measure how much of its VLM's knowledge a checkpoint has kept.")
 @click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CHECKPOINT")
 @click.option(
     "--suite", metavar="SUITE", help=f"Whose first frames are shown.  [default: {DEFAULT_SUITE} unless --data is given]"

@@ -19,7 +19,7 @@ DIFFERENT = 1
 """Exit code of a replay that went otherwise than recorded."""
 
 
-@click.command(short_help="Verify a run by driving its recordings again, or show an episode as a video.")
+@click.command("replay", short_help="Verify a run by driving its recordings again, or show an episode as a video.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.argument("episode", metavar="[EPISODE]", required=False)
 @click.option(

@@ -24,7 +24,7 @@ WIDTH = 100
 """Columns where there is no terminal, and the most that are used in one."""
 
 
-@click.command()
+@click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV: a row per run, split and rate.")

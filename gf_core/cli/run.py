@@ -20,7 +20,7 @@ INVALID = 3
 INTERRUPTED = 130
 
 
-@click.command(short_help="Evaluate a policy on a suite.")
+@click.command("run", short_help="Evaluate a policy on a suite.")
 @click.argument("suite", metavar="SUITE")
 @click.option("--policy", required=True, metavar="ID", help="The policy; `gf list policies` shows them.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the policy. Repeatable.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gf_core.training.running import Job
 
 
-@click.command(short_help="Make a policy from a vision-language model by a recipe.")
+@click.command("train", short_help="Make a policy from a vision-language model by a recipe.")
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--data", "data", multiple=True, metavar="NAME=PATH", help="Binds a source of the recipe to its data. Repeatable.")
 @click.option(

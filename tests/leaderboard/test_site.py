@@ -7,7 +7,6 @@ import functools
 import http.server
 import json
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsers import ARGUMENTS, CHROMIUM, browser_needed
 
 from gf_core.canonical import sha256
 from gf_core.cli.site import _Handler
@@ -34,9 +34,6 @@ from .forging import probe_for
 pytest.importorskip("itables")
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
-browser_needed = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 def skill(base: float) -> Callable[[str], float]:

@@ -31,7 +31,7 @@ _BETWEEN = 2.0
 """Seconds between lines of progress, at least."""
 
 
-@click.group(short_help="Make, check and show vision-language data.")
+@click.group("vqa", short_help="Make, check and show vision-language data.")
 def command() -> None:
     """Questions and answers about the tabletop, from the simulator's ground truth, in the format of LLaVA and Qwen-VL."""
 

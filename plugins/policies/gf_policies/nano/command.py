@@ -32,7 +32,7 @@ _decks = click.option(
 )
 
 
-@click.group(short_help="Make the small vision-language model that ships with the program.")
+@click.group("pretrain", short_help="Make the small vision-language model that ships with the program.")
 def command() -> None:
     """The nano model: a vision-language model small enough to be trained on a laptop, on drawn pages of emojis."""
 
