@@ -1,7 +1,8 @@
 """How Sphinx makes the site of these pages: `make docs`.
 
 The pages stay plain Markdown. What the site needs beyond them is added here while it is built: the navigation, which is what
-`index.md` shows, and what becomes of links that lead out of this folder.
+`index.md` shows, and what becomes of links that lead out of this folder. A new page needs a row in `index.md`, and nothing else;
+without one the build fails.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gf_core import __version__
 
@@ -122,7 +123,7 @@ def signature(app: Sphinx, what: str, name: str, thing: object, *rest: object) -
     return ("", "") if getattr(thing, "_is_protocol", False) else None
 
 
-def page(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
+def page(app: Sphinx, pagename: str, template: str, context: dict[str, object], doctree: object) -> None:
     """Called for every page that is written: what readers without a mouse or without sight need, and the theme leaves out."""
     for part, changes in _ACCESSIBLE.items():
         for old, new in changes.items():
