@@ -10,7 +10,7 @@ import click
 from gf_core.errors import GrinningFaceError
 
 
-@click.group(no_args_is_help=True)
+@click.group("gym", no_args_is_help=True)
 def command() -> None:
     """Evaluate on a third party's gymnasium environment, which a JSON file describes.
 
