@@ -1,0 +1,32 @@
+"""The page of results says what the reports beside it say."""
+
+from __future__ import annotations
+
+import json
+import runpy
+
+import pytest
+
+from gf_core.schemas import validate
+
+from .pages import ROOT
+
+RESULTS = ROOT / "docs" / "results"
+pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="docs/ is part of the checkout, not of the wheel")
+
+
+def test_tables_are_those_of_the_report() -> None:
+    report = json.loads((RESULTS / "inheritance.json").read_bytes())
+    validate(report, "study_report", source="inheritance.json")
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    tables = runpy.run_path(str(ROOT / "scripts" / "results_tables.py"))["tables"](report)
+    assert len(tables) == 3
+    assert all(table in page for table in tables)
+
+
+def test_the_page_is_of_the_same_cells_as_the_numbers() -> None:
+    report = json.loads((RESULTS / "inheritance.json").read_bytes())
+    page = (RESULTS / "inheritance.html").read_text(encoding="utf-8")
+    done = [cell for cell in report["cells"] if cell["state"] == "done"]
+    assert done
+    assert all(cell["checkpoint_sha256"][:12] in page for cell in done)
