@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gf_core.schemas import apply_settings
 from gf_core.specs import BackboneSpec
-from gf_core.testing.findings import KitFinding, tried
+from gf_core.testing.findings import KitFinding, first_then_others
 from gf_core.testing.small_policy import HORIZON, small_sources
 from gf_core.training.contracts import BACKBONE_ROLES, Backbone, Batch, Context, Layout, Segment
 from gf_core.training.samples import Sample, Wanted
@@ -32,12 +32,8 @@ def check_backbone(spec: BackboneSpec, host: PluginHost, *, settings: Sequence[s
     """The checks of a backbone."""
     trial = _Trial(spec, apply_settings(tuple(settings), spec.config_schema, source="settings"), host)
     checks = (trial.says_what_it_is, trial.prefix_stands_alone, trial.decodes, trial.places)
-    first = tried(_BACKBONE[0], spec.id, checks[0])
-    if first.outcome == "pass":
-        with torch.no_grad():
-            return [first, *(tried(code, spec.id, check) for code, check in zip(_BACKBONE[1:], checks[1:], strict=True))]
-    detail = "GF571 comes first" if first.outcome == "fail" else first.detail
-    return [first, *(KitFinding(code=code, subject=spec.id, outcome="skip", detail=detail) for code in _BACKBONE[1:])]
+    with torch.no_grad():
+        return first_then_others(spec.id, dict(zip(_BACKBONE, checks, strict=True)))
 
 
 class _Trial:

@@ -22,7 +22,7 @@ from gf_core.evaluation.policy_in_process import own_copy
 from gf_core.evaluation.suites import Suite, at_rate
 from gf_core.schemas import apply_settings, validate_config
 from gf_core.specs import Observes, PolicyInterface, PolicySpec
-from gf_core.testing.findings import KitFinding, tried
+from gf_core.testing.findings import KitFinding, first_then_others, skipped
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -56,8 +56,10 @@ def check_policy(
             reasons.append(f"it can't be tried on {suite.id}: " + error.line)
             continue
         with contextlib.closing(env):
-            return _on_the_bench(_Bench(spec, config, interface, env, host, suite), spec.id)
-    return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=reasons[0]) for code in _POLICY]
+            bench = _Bench(spec, config, interface, env, host, suite)
+            checks = (bench.play, bench.again, bench.after_a_reset, bench.one_by_one)
+            return first_then_others(spec.id, dict(zip(_POLICY, checks, strict=True)))
+    return skipped(_POLICY, spec.id, reasons[0])
 
 
 def _stage(spec: PolicySpec, interface: PolicyInterface, suite: Suite, host: PluginHost) -> BatchEnv:
@@ -74,14 +76,6 @@ def _stage(spec: PolicySpec, interface: PolicyInterface, suite: Suite, host: Plu
         env.close()
         raise
     return env
-
-
-def _on_the_bench(bench: _Bench, subject: str) -> list[KitFinding]:
-    checks = dict(zip(_POLICY, (bench.play, bench.again, bench.after_a_reset, bench.one_by_one), strict=True))
-    first = tried("GF511", subject, checks.pop("GF511"))
-    if first.outcome == "pass":
-        return [first, *(tried(code, subject, check) for code, check in checks.items())]
-    return [first, *(KitFinding(code=code, subject=subject, outcome="skip", detail="GF511 comes first") for code in checks)]
 
 
 class _Bench:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,6 +79,21 @@ def tried(code: str, subject: str, check: Callable[[], str | None]) -> KitFindin
     except (Exception, SystemExit) as error:
         wrong = one_line(error)
     return KitFinding(code=code, subject=subject, outcome="fail" if wrong else "pass", detail=wrong or "")
+
+
+def first_then_others(subject: str, checks: Mapping[str, Callable[[], str | None]]) -> list[KitFinding]:
+    """The first check, by its code, and the others if it passes; they are skipped if it doesn't."""
+    code, *others = checks
+    first = tried(code, subject, checks[code])
+    if first.outcome == "pass":
+        return [first, *(tried(other, subject, checks[other]) for other in others)]
+    why = first.detail if first.outcome == "skip" else f"{code} comes first"
+    return [first, *skipped(others, subject, why)]
+
+
+def skipped(codes: Iterable[str], subject: str, why: str) -> list[KitFinding]:
+    """Checks that couldn't be tried."""
+    return [KitFinding(code=code, subject=subject, outcome="skip", detail=why) for code in codes]
 
 
 def shape_of(value: Any) -> str:

@@ -15,8 +15,19 @@ from torch import Tensor
 from gf_core.errors import GrinningFaceError
 from gf_core.schemas import apply_settings
 from gf_core.specs import HeadSpec
-from gf_core.testing.findings import KitFinding, NothingToTryError, shape_of, tried
-from gf_core.testing.small_policy import ACTION, HORIZON, SAMPLES, head_shape, noise, small_backbone, small_policy, small_sources
+from gf_core.testing.findings import KitFinding, NothingToTryError, first_then_others, shape_of, skipped
+from gf_core.testing.small_policy import (
+    ACTION,
+    HORIZON,
+    SAMPLES,
+    head_shape,
+    noise,
+    not_scalars,
+    small_backbone,
+    small_policy,
+    small_sources,
+    train,
+)
 from gf_core.training.contracts import ActionHead, Batch, Context
 from gf_core.training.model import VLA, StageHead
 from gf_core.training.samples import Sample, Wanted
@@ -25,7 +36,7 @@ if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
 
 NAME = "action"
-STEPS, RATE, CLOSE = 3, 1e-2, 1e-4
+STEPS, CLOSE = 3, 1e-4
 FAR = 1e3
 """What hidden states outside of the prefix are replaced with: no head that reads them could answer the same."""
 
@@ -38,21 +49,11 @@ def check_head(spec: HeadSpec, host: PluginHost, *, settings: Sequence[str] = ()
     try:
         trial.batch()
     except GrinningFaceError as error:
-        detail = f"it can't be part of the kit's small policy: {error.line}"
-        return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=detail) for code in _HEAD]
+        return skipped(_HEAD, spec.id, f"it can't be part of the kit's small policy: {error.line}")
     except Exception:  # GF561 tells, since it begins in the same way
         pass
-    checks = (
-        trial.acts,
-        trial.reads_the_prefix,
-        trial.answers_each_alone,
-        trial.weighs,
-        trial.comes_back,
-    )
-    first = tried(_HEAD[0], spec.id, checks[0])
-    if first.outcome == "pass":
-        return [first, *(tried(code, spec.id, check) for code, check in zip(_HEAD[1:], checks[1:], strict=True))]
-    return [first, *(KitFinding(code=code, subject=spec.id, outcome="skip", detail="GF561 comes first") for code in _HEAD[1:])]
+    checks = (trial.acts, trial.reads_the_prefix, trial.answers_each_alone, trial.weighs, trial.comes_back)
+    return first_then_others(spec.id, dict(zip(_HEAD, checks, strict=True)))
 
 
 class _Trial:
@@ -69,11 +70,11 @@ class _Trial:
     def acts(self) -> str | None:
         """A few steps, and actions."""
         vla, batch = self.batch()
-        losses = _train(vla, batch)
+        losses = train(vla, batch, range(STEPS))
         if not losses:
             return "it has no loss"
-        if wrong := [name for name, value in losses.items() if value.ndim or not bool(value.isfinite())]:
-            return f"the loss {wrong[0]} isn't a finite scalar"
+        if wrong := not_scalars(losses):
+            return wrong
         actions = _acted(vla, self._samples)
         if actions.shape != (SAMPLES, HORIZON, ACTION) or actions.dtype != torch.float32:
             return f"actions are {shape_of(actions.numpy())}, not float32 {(SAMPLES, HORIZON, ACTION)}"
@@ -149,7 +150,7 @@ class _Trial:
     def _trained(self) -> tuple[VLA, Batch]:
         """After a few steps; nothing of the checks changes it."""
         vla, batch = self.batch()
-        _train(vla, batch)
+        train(vla, batch, range(STEPS))
         return vla, batch
 
     def _loss(self, vla: VLA, samples: Sequence[Sample], weights: Sequence[float] = ()) -> Tensor:
@@ -164,23 +165,6 @@ class _Trial:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return torch.stack(list(head.loss(vla, context, batch).values()))
-
-
-def _train(vla: VLA, batch: Batch) -> dict[str, Tensor]:
-    optimizer = torch.optim.AdamW([value for value in vla.parameters() if value.requires_grad], lr=RATE, weight_decay=0)
-    losses: dict[str, Tensor] = {}
-    vla.train()
-    for step in range(STEPS):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step)
-            losses = vla(batch)
-        if not losses:
-            break
-        optimizer.zero_grad()
-        torch.autograd.backward(torch.stack([loss.sum() for loss in losses.values()]).sum())
-        optimizer.step()
-    vla.eval()
-    return {name: loss.detach() for name, loss in losses.items()}
 
 
 @torch.no_grad()

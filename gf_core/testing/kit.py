@@ -26,7 +26,7 @@ from gf_core.registry import load_object
 from gf_core.schemas import apply_settings
 from gf_core.specs import BackboneSpec, EnvSpec, HeadSpec, PolicySpec, Spec, TechniqueSpec
 from gf_core.testing.bench import check_policy
-from gf_core.testing.findings import CHECKS, KitFinding, shape_of, tried
+from gf_core.testing.findings import CHECKS, KitFinding, shape_of, skipped, tried
 from gf_core.testing.stand import check_env
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def _training_part(spec: TechniqueSpec | HeadSpec | BackboneSpec, host: PluginHo
         from gf_core.testing.technique_checks import check_technique
     except ImportError as error:
         code = {"TechniqueSpec": "GF551", "HeadSpec": "GF561", "BackboneSpec": "GF571"}[type(spec).__name__]
-        detail = f"trying it needs grinningface[train] ({error})"
-        return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=detail)]
+        return skipped([code], spec.id, f"trying it needs grinningface[train] ({error})")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -16,12 +16,15 @@ from gf_core.training.contracts import ActionHead, Backbone, Batch, Context, Hea
 from gf_core.training.model import VLA
 from gf_core.training.normalizer import Normalizer
 from gf_core.training.samples import Conventions, Frame, Manifest, Sample, Statistics, Wanted
+from gf_core.training.schedule import trainable
 
 HORIZON, STATE, CAMERA, SIZE = 2, 4, "front", 16
 NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "opening")
 ACTION = len(NAMES)
 SAMPLES = 4
 """Samples of each of the two sources."""
+RATE = 1e-2
+"""Learning rate: so high that a few steps change something."""
 
 
 class MeanHead(ActionHead):
@@ -160,3 +163,34 @@ def small_policy(heads: Mapping[str, ActionHead], backbone: Backbone | None = No
 def noise(count: int) -> list[torch.Generator]:
     """A generator for each sample, as a policy gets them."""
     return [torch.Generator().manual_seed(row) for row in range(count)]
+
+
+def adam(vla: VLA) -> torch.optim.Optimizer:
+    """An optimiser of what trains now."""
+    return torch.optim.AdamW(list(trainable(vla).values()), lr=RATE, weight_decay=0)
+
+
+def train(vla: VLA, batch: Batch, steps: range, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Tensor]:
+    """Some optimiser steps; the last one's losses. Each step has random numbers of its own, as in the trainer."""
+    optimizer = optimizer or adam(vla)
+    losses: dict[str, Tensor] = {}
+    vla.train()
+    for step in steps:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(step)
+            losses = vla(batch)
+        if not losses:
+            break
+        optimizer.zero_grad()
+        torch.autograd.backward(torch.stack([loss.sum() for loss in losses.values()]).sum())
+        optimizer.step()
+        for technique in vla.techniques:
+            technique.after_step(vla, step)
+    vla.eval()
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def not_scalars(losses: Mapping[str, Tensor]) -> str | None:
+    """Which loss isn't what a loss has to be; ``None`` for none."""
+    wrong = [name for name, value in losses.items() if value.ndim or not bool(value.isfinite())]
+    return f"the loss {wrong[0]} isn't a finite scalar" if wrong else None

@@ -17,7 +17,7 @@ from gf_core.evaluation.environment import make_env
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
 from gf_core.schemas import validate_config
 from gf_core.specs import EnvSpec, Observes
-from gf_core.testing.findings import KitFinding, NothingToTryError, shape_of, tried
+from gf_core.testing.findings import KitFinding, NothingToTryError, shape_of, skipped, tried
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -33,7 +33,7 @@ def check_env(spec: EnvSpec, host: PluginHost, suites: Sequence[Suite] = ()) -> 
     made_for = next((suite for suite in chain(suites, _installed(host)) if suite.env == spec.id), None)
     if made_for is None:
         why = "no installed suite is made for it, so there is no episode to try it on; --suite FILE gives one"
-        return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=why) for code in _ENV]
+        return skipped(_ENV, spec.id, why)
     stand = _Stand(spec, made_for, host)
     checks = (stand.observes, stand.repeats, stand.replays, stand.hides)
     found = [tried(code, spec.id, check) for code, check in zip(_ENV, checks, strict=True)]

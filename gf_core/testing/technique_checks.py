@@ -13,16 +13,19 @@ from torch import Tensor
 from gf_core.errors import GrinningFaceError
 from gf_core.schemas import apply_settings
 from gf_core.specs import TechniqueSpec
-from gf_core.testing.findings import KitFinding, tried
+from gf_core.testing.findings import KitFinding, first_then_others, skipped
 from gf_core.testing.small_policy import (
     HORIZON,
     SAMPLES,
     MeanHead,
     SignHead,
+    adam,
     noise,
+    not_scalars,
     small_backbone,
     small_policy,
     small_sources,
+    train,
 )
 from gf_core.training.compose import make_techniques
 from gf_core.training.contracts import BACKBONE_ROLES, Batch, Technique
@@ -35,7 +38,7 @@ from gf_core.training.trainer import stage_data
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
 
-STEPS, RATE = 3, 1e-2
+STEPS = 3
 FULL = "gf/full-finetune-v1"
 
 _TECHNIQUE = ("GF551", "GF552", "GF553", "GF554")
@@ -46,16 +49,11 @@ def check_technique(spec: TechniqueSpec, host: PluginHost, *, settings: Sequence
     config = apply_settings(tuple(settings), spec.config_schema, source="settings")
     trials, reasons = _trials(spec, config, host)
     if not trials:
-        detail = "it can't be part of a stage of the kit's small policy: " + " | ".join(reasons)
-        return [KitFinding(code=code, subject=spec.id, outcome="skip", detail=detail) for code in _TECHNIQUE]
+        return skipped(_TECHNIQUE, spec.id, "it can't be part of a stage of the kit's small policy: " + " | ".join(reasons))
     # Beside full fine-tuning nearly everything trains, so what it lets train itself shows in another stage.
     trial, alone = trials[0], trials[-1]
     checks = (trial.trains, trial.comes_back, alone.keeps_to_its_roles, trial.can_be_stopped)
-    first = tried("GF551", spec.id, checks[0])
-    if first.outcome == "pass":
-        return [first, *(tried(code, spec.id, check) for code, check in zip(_TECHNIQUE[1:], checks[1:], strict=True))]
-    later = [KitFinding(code=code, subject=spec.id, outcome="skip", detail="GF551 comes first") for code in _TECHNIQUE[1:]]
-    return [first, *later]
+    return first_then_others(spec.id, dict(zip(_TECHNIQUE, checks, strict=True)))
 
 
 def _trials(spec: TechniqueSpec, config: Mapping[str, Any], host: PluginHost) -> tuple[list[_Trial], list[str]]:
@@ -131,10 +129,10 @@ class _Trial:
         """A few steps, and the stage's end."""
         vla, batch = self.begin()
         before = _values(vla)
-        losses = _train(vla, batch, range(1, 2))
+        losses = train(vla, batch, range(1, 2))
         if not losses:
             return "no loss comes of a batch of robot data and questions"
-        if wrong := _not_scalars(losses) or _not_scalars(_train(vla, batch, range(2, STEPS + 1))):
+        if wrong := not_scalars(losses) or not_scalars(train(vla, batch, range(2, STEPS + 1))):
             return wrong
         if all(torch.equal(value, before[name]) for name, value in _values(vla).items() if name in before):
             return "nothing has moved after a few steps"
@@ -147,7 +145,7 @@ class _Trial:
     def comes_back(self) -> str | None:
         """As a checkpoint is loaded: set up again, with other random numbers, the trained values put in, finished."""
         trained, batch = self.begin()
-        _train(trained, batch, range(1, STEPS + 1))
+        train(trained, batch, range(1, STEPS + 1))
         state = {name: value.detach().clone() for name, value in trainable(trained).items()}
         trained.end_stage()
         loaded, _ = self.begin(setup_seed=1)
@@ -168,7 +166,7 @@ class _Trial:
         for role in BACKBONE_ROLES:
             if without is not None and with_it.get(role) != without.get(role) and role not in self._technique.updates:
                 return f"it changes what of {role} trains, and its `updates` don't say so"
-        _train(vla, batch, range(1, STEPS + 1))
+        train(vla, batch, range(1, STEPS + 1))
         vla.end_stage()
         after = _values(vla)
         for name, value in before.items():
@@ -180,16 +178,16 @@ class _Trial:
     def can_be_stopped(self) -> str | None:
         """Stopped after the last step but one and gone on with: the same weights as in one go."""
         whole, batch = self.begin()
-        _train(whole, batch, range(1, STEPS + 1))
+        train(whole, batch, range(1, STEPS + 1))
         first, batch = self.begin()
-        optimizer = _optimizer(first)
-        _train(first, batch, range(1, STEPS), optimizer)
+        optimizer = adam(first)
+        train(first, batch, range(1, STEPS), optimizer)
         again, batch = self.begin()
         if wrong := _put(again, {name: value.detach().clone() for name, value in trainable(first).items()}):
             return wrong
-        later = _optimizer(again)
+        later = adam(again)
         later.load_state_dict(optimizer.state_dict())
-        _train(again, batch, range(STEPS, STEPS + 1), later)
+        train(again, batch, range(STEPS, STEPS + 1), later)
         for name, value in trainable(whole).items():
             if not torch.allclose(value, trainable(again)[name], atol=1e-6, rtol=1e-5):
                 return f"{name} differs after stopping and going on: what `setup` keeps isn't all that a step needs"
@@ -225,35 +223,6 @@ def _batch(stage: Stage, vla: VLA) -> Batch:
         samples += [source.sample(index % len(source), wanted) for index in range(SAMPLES)]
         weights += [share.loss_weight] * SAMPLES
     return vla.prepare(samples, weights)
-
-
-def _train(vla: VLA, batch: Batch, steps: range, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Tensor]:
-    """Some optimiser steps; the last one's losses. Each step has random numbers of its own, as in the trainer."""
-    optimizer = optimizer or _optimizer(vla)
-    losses: dict[str, Tensor] = {}
-    vla.train()
-    for step in steps:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step)
-            losses = vla(batch)
-        if not losses:
-            break
-        optimizer.zero_grad()
-        torch.autograd.backward(torch.stack([loss.sum() for loss in losses.values()]).sum())
-        optimizer.step()
-        for technique in vla.techniques:
-            technique.after_step(vla, step)
-    vla.eval()
-    return {name: loss.detach() for name, loss in losses.items()}
-
-
-def _not_scalars(losses: Mapping[str, Tensor]) -> str | None:
-    wrong = [name for name, value in losses.items() if value.ndim or not bool(value.isfinite())]
-    return f"the loss {wrong[0]} isn't a finite scalar" if wrong else None
-
-
-def _optimizer(vla: VLA) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(list(trainable(vla).values()), lr=RATE, weight_decay=0)
 
 
 def _put(vla: VLA, state: Mapping[str, Tensor]) -> str | None:
