@@ -10,14 +10,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from gf_core.canonical import canonical_json, sha256
+from gf_core.errors import GrinningFaceError
 from gf_core.evaluation import Request, Resources, run_suite
 from gf_core.leaderboard.board import read_board
 from gf_core.leaderboard.board.epochs import challenge_seed, read_epoch
+from gf_core.leaderboard.board.repository import Entry
+from gf_core.leaderboard.board.rerun import _check_settings
 from gf_core.plugins import load_plugins
 from gf_core.schemas import validate
 from gf_core.serving.opening import open_server
@@ -258,6 +262,27 @@ def test_the_published_hash_is_the_secrets(closed: Path) -> None:
     assert epoch.closed is not None
     assert sha256(bytes.fromhex(epoch.closed["secret"])) == epoch.document["secret_sha256"]
     assert bytes.fromhex((closed / "epoch.secret").read_text().strip()) == bytes.fromhex(epoch.closed["secret"])
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "refused"),
+    [
+        ({"url": "wss://elsewhere"}, [], True),
+        ({"requirements": ["strange"]}, [], True),
+        ({"downloads": True}, [], True),
+        ({"trust_remote_code": True}, [], True),
+        ({"checkpoint": "somebody/policy@" + 40 * "a"}, [], True),
+        ({"checkpoint": "somebody/policy@" + 40 * "a"}, ["checkpoint=./copy"], False),
+        ({"checkpoint": "trained/lora/checkpoint", "downloads": False, "url": ""}, [], False),
+    ],
+)
+def test_what_a_submission_says_is_not_followed_unseen(said: dict[str, object], given: list[str], refused: bool) -> None:
+    entry = cast(Entry, SimpleNamespace(id="2026-11-30-someone"))
+    if not refused:
+        _check_settings(said, given, entry)
+        return
+    with pytest.raises(GrinningFaceError, match="isn't followed unseen"):
+        _check_settings(said, given, entry)
 
 
 def test_a_served_policy_is_run_again_where_it_is_served_now(arena: Path, gf: Gf, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -186,18 +187,21 @@ def _challenged(entry: Entry, wanted: str, host: PluginHost) -> Suite:
     return load_suite(able[0], host)
 
 
-_LEADING_ELSEWHERE = ("url", "requirements", "plugins")
+_LEADING_ELSEWHERE = ("url", "requirements", "plugins", "downloads", "trust_remote_code")
 """Settings that make this machine talk to another, or run what somebody wrote: what a submission says there isn't followed."""
+_OF_A_HUB = re.compile(r"[\w.-]+/[\w.-]+@\w+")
+"""A checkpoint that would be fetched."""
 
 
 def _check_settings(committed: Mapping[str, Any], given: Sequence[str], entry: Entry) -> None:
     named = {text.partition("=")[0].strip() for text in given}
-    for name in _LEADING_ELSEWHERE:
+    fetched = ("checkpoint",) if _OF_A_HUB.fullmatch(str(committed.get("checkpoint", ""))) else ()
+    for name in (*_LEADING_ELSEWHERE, *fetched):
         if committed.get(name) and name not in named:
             raise GrinningFaceError(
                 f"the submission's {name} is {printable(str(committed[name]))[:200]}, and isn't followed unseen",
                 where=entry.id,
-                hint=f"--set {name}=…, after looking at it: where you serve the policy, or what you are ready to install",
+                hint=f"--set {name}=…, after looking at it: where you serve the policy, or what you are ready to fetch, install or run",
             )
 
 
