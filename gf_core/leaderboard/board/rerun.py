@@ -201,7 +201,7 @@ def _check_settings(committed: Mapping[str, Any], given: Sequence[str], entry: E
             raise GrinningFaceError(
                 f"the submission's {name} is {printable(str(committed[name]))[:200]}, and isn't followed unseen",
                 where=entry.id,
-                hint=f"--set {name}=…, after looking at it: where you serve the policy, or what you are ready to fetch, install or run",
+                hint=f"--set {name}=…, after looking at it: where you serve it, or what you are ready to fetch, install or run",
             )
 
 
