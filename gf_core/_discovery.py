@@ -136,7 +136,7 @@ def _import_reference(name: str, value: str) -> object:
 
 def file_candidate(path: Path) -> Candidate:
     """A plugin in one file: of Python, whose module is called like the file, so ``entry_point="my_plugin:make"`` in my_plugin.py;
-    or a description of a gymnasium environment (:mod:`gf_core.gymnasium_file`), whose name ends in ``.json``.
+    or a description of a gymnasium environment (:mod:`gf_core.gymnasium_files`), whose name ends in ``.json``.
 
     Raises:
         GrinningFaceError: there is no such file, its name can't be a module's, or the description is wrong.
@@ -165,7 +165,7 @@ def file_candidate(path: Path) -> Candidate:
 def _described(path: Path) -> Candidate:
     if not path.is_file():
         raise GrinningFaceError("there is no such file", where=f"--plugin {path}")
-    from gf_core.gymnasium_file import FilePlugin, read
+    from gf_core.gymnasium_files import FilePlugin, read
 
     plugin = FilePlugin(read(path), LOCAL)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

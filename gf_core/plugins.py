@@ -193,7 +193,7 @@ def load_plugins(files: Sequence[Path] = (), environ: Mapping[str, str] = os.env
     """Find and load every plugin. Never raises because of what a plugin does, except ``KeyboardInterrupt``.
 
     Args:
-        files: files that are plugins too, in the namespace ``local``: of Python, or ``.json`` (:mod:`gf_core.gymnasium_file`).
+        files: files that are plugins too, in the namespace ``local``: of Python, or ``.json`` (:mod:`gf_core.gymnasium_files`).
         environ: where ``GF_DISABLE_PLUGINS`` and ``GF_PLUGIN_AUTOLOAD`` are looked up.
 
     Raises:

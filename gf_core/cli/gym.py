@@ -35,8 +35,8 @@ def suite_command(file: Path, episodes: int, first_seed: int, out: Path) -> None
     Example:
       gf gym suite pusht.json --episodes 50 --out pusht-50.json
     """
-    from gf_core.gymnasium_file import read
-    from gf_core.gymnasium_suite import suite_document
+    from gf_core.gymnasium_files import read
+    from gf_core.gymnasium_files.suite import suite_document
 
     if out.exists():
         raise GrinningFaceError("it exists, and a suite never changes", where=f"--out {out}", hint="name another file")

@@ -14,8 +14,8 @@ import pytest
 from gf_core.cli.main import main
 from gf_core.contracts import EnvContext, Episode
 from gf_core.errors import GrinningFaceError, MissingDependencyError, PluginError, SchemaError
-from gf_core.gymnasium_file import complete, env_spec, make_env
-from gf_core.gymnasium_suite import suite_document
+from gf_core.gymnasium_files import complete, env_spec, make_env
+from gf_core.gymnasium_files.suite import suite_document
 from gf_core.schemas import default_settings
 from gf_core.specs import Observes
 

@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gf_core._gymnasium_binding import instruction
-from gf_core._gymnasium_told import plain_env
 from gf_core.contracts import EnvContext, Episode
 from gf_core.errors import GrinningFaceError, PluginError
-from gf_core.gymnasium_file import Document, env_spec, make_env
+from gf_core.gymnasium_files.binding import instruction
+from gf_core.gymnasium_files.document import Document, env_spec, make_env
+from gf_core.gymnasium_files.told import plain_env
 from gf_core.registry import one_line
 from gf_core.specs import Observes
 

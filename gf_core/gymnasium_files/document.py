@@ -1,16 +1,4 @@
-"""A third party's gymnasium environment, described by a JSON file instead of a plugin's code.
-
-The file (a document of the kind ``gymnasium``) is given as ``--plugin FILE.json``: it registers one environment, whose settings
-hold the document, so that a run records it whole. A distribution can bring the same::
-
-    DOCUMENT = json.loads(resources.files(__package__).joinpath("pusht.json").read_text())
-
-    @hookimpl
-    def gf_register_envs(register):
-        register(env_spec(DOCUMENT))
-
-Reading it imports neither gymnasium nor the package; making the environment does.
-"""
+"""The document in a file: checked, completed, and as the spec of an environment."""
 
 from __future__ import annotations
 
@@ -133,7 +121,7 @@ def env_spec(document: Document) -> EnvSpec:
         id=document["id"],
         summary=document["summary"],
         citation=document.get("citation", ""),
-        entry_point="gf_core.gymnasium_file:make_env",
+        entry_point="gf_core.gymnasium_files:make_env",
         config_schema={
             "type": "object",
             "additionalProperties": False,
@@ -163,9 +151,9 @@ def make_env(config: Mapping[str, Any], context: EnvContext) -> BatchEnv:
         MissingDependencyError: its package isn't installed.
         GrinningFaceError: it can't be made, or its action space isn't what the document says.
     """
-    from gf_core._gymnasium_binding import binding
-    from gf_core._gymnasium_told import plain_env
     from gf_core.gymnasium_adapter import batch
+    from gf_core.gymnasium_files.binding import binding
+    from gf_core.gymnasium_files.told import plain_env
 
     document = complete(config["document"], source=config["document"]["id"])
     with contextlib.closing(plain_env(document)) as one:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gf_core._gymnasium_told import DIGEST, Told, rounded
 from gf_core.contracts import Doubles, Episode, Floats, Images
 from gf_core.errors import PluginError, did_you_mean
 from gf_core.gymnasium_adapter import Binding, Moment, Picture, resized
-from gf_core.gymnasium_file import STATE, TOTAL_REWARD, Document
+from gf_core.gymnasium_files.document import STATE, TOTAL_REWARD, Document
+from gf_core.gymnasium_files.told import DIGEST, Told, rounded
 from gf_core.registry import one_line
 
 if TYPE_CHECKING:
