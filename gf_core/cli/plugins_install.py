@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -165,6 +166,9 @@ def _distribution(changes: Sequence[Change], source: Source, entry: Entry | None
             hint = "install that one with pip first, or give the plugin an environment of its own (gf run --isolate)"
             raise GrinningFaceError(what, where=source.text, hint=hint)
     name = changes[0].name if changes[0].requested else source.name  # it is there already, and something that it needs isn't
+    if not name:
+        what = f"it is installed already, and {', '.join(change.name for change in changes)}, which it needs, isn't"
+        raise GrinningFaceError(what, where=source.text, hint="say its name, too: NAME @ URL; or install that with pip")
     if source.name and normalised(name) != normalised(source.name):
         who = f"the index {entry.index}" if entry else "you"
         raise GrinningFaceError(f"it is {name}, and {who} said {source.name}", where=source.text, hint="nothing was installed")
@@ -232,7 +236,8 @@ def _check(name: str) -> int:
         return 1
     click.echo(f"installed {found.name} {found.version}; checking it", err=True)
     command = [sys.executable, "-P", "-m", "gf_core.cli.main", "plugins", "check", found.name]
-    code = subprocess.run(command, check=False).returncode
+    with tempfile.TemporaryDirectory() as elsewhere:  # a folder of that name in the working directory isn't what was installed
+        code = subprocess.run(command, cwd=elsewhere, check=False).returncode
     if code:
         what = "doesn't pass the kit" if code == 1 else "couldn't be checked"
         click.echo(f"{found.name} is installed and {what}: `gf plugins uninstall {found.name}` removes it", err=True)

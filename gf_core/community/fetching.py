@@ -17,6 +17,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from gf_core import __version__
 from gf_core._problems import printable
 from gf_core.community.programs import complaint_of, run_program
+from gf_core.community.sources import split_url
 from gf_core.errors import GrinningFaceError
 from gf_core.schemas import read_bounded
 
@@ -44,7 +45,7 @@ def fetch_index(place: str) -> bytes:
     if not separator:
         path = Path(place)
         return read_bounded(path / INDEX if path.is_dir() else path, MAX_BYTES)
-    parts = urlsplit(place)
+    parts = split_url(place)
     if parts.password is not None or (parts.username is not None and scheme != "git+ssh"):
         raise GrinningFaceError("the URL has credentials in it", where=f"{scheme}://…", hint="git and netrc have stores for them")
     match = _GIT.fullmatch(place)

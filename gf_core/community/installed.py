@@ -73,6 +73,14 @@ def find_plugin(name: str) -> Installed:
     return found
 
 
+def requirements_of(name: str) -> list[str]:
+    """What an installed distribution needs, as its metadata writes it; nothing for one that isn't there."""
+    try:
+        return metadata.requires(name) or [] if name else []
+    except metadata.PackageNotFoundError:
+        return []
+
+
 def needed_by(name: str) -> list[str]:
     """Names of installed distributions that require this one."""
     return sorted({_field(one, "Name") for one in metadata.distributions() if normalised(name) in _requires(one)})

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from gf_core._discovery import normalised
 from gf_core._problems import show
-from gf_core.community.installed import find_installed
+from gf_core.community.installed import find_installed, requirements_of
 from gf_core.community.programs import complaint_of, run_program, run_shown
 from gf_core.community.sources import Source
 from gf_core.errors import GrinningFaceError, MissingDependencyError
@@ -80,11 +80,12 @@ def plan(source: Source, *, build: bool, upgrade: bool) -> list[Change]:
             in what it needs, which pip would build if that is no wheel.
     """
     if not build:
-        for change in _report(source, "--no-deps", build=build, upgrade=upgrade):
-            by_url = next((need for need in change.needs if "@" in need.partition(";")[0]), None)
-            if by_url:
-                what = f"{change.name} needs {one_line(by_url, 200)}, past pip's index"
-                raise GrinningFaceError(what, where=source.text, hint="--build lets pip take and build that, which runs its code")
+        changes = _report(source, "--no-deps", build=build, upgrade=upgrade)
+        needs = [need for change in changes for need in change.needs] if changes else requirements_of(source.name)
+        by_url = next((need for need in needs if "@" in need.partition(";")[0]), None)
+        if by_url:
+            what = f"{source.name or changes[0].name} needs {one_line(by_url, 200)}, past pip's index"
+            raise GrinningFaceError(what, where=source.text, hint="--build lets pip take and build that, which runs its code")
     return _report(source, build=build, upgrade=upgrade)
 
 
@@ -114,9 +115,9 @@ def install(source: Source, changes: Sequence[Change], *, build: bool) -> None:
     """
     direct = [change for change in changes if change.requested and change.direct]
     others = [change for change in changes if change not in direct]
-    hashed = all(change.sha256 and not change.commit for change in changes) and (not direct or "#sha256=" in source.text)
+    wanted = [_held(source, change) for change in direct]
+    hashed = all(change.sha256 and not change.commit for change in changes) and all("#sha256=" in text for text in wanted)
     lines = [change.pinned + f" --hash=sha256:{change.sha256}" * hashed + "\n" for change in others]
-    wanted = [source.at_commit(change.commit).text if change.commit else source.text for change in direct]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requirements.txt"
         file.write_text("".join(lines), encoding="utf-8")
@@ -125,6 +126,14 @@ def install(source: Source, changes: Sequence[Change], *, build: bool) -> None:
     if code:
         hint = "its output says why; what it had installed by then is still there"
         raise GrinningFaceError(f"pip failed (exit code {code})", where=source.text, hint=hint)
+
+
+def _held(source: Source, change: Change) -> str:
+    """A source as it was looked at: its commit, or the hash of its file; a path as it is."""
+    if change.commit:
+        return source.at_commit(change.commit).text
+    by_hash = "://" in source.text and "#" not in source.text and change.sha256
+    return f"{source.text}#sha256={change.sha256}" if by_hash else source.text
 
 
 def uninstall(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gf_core._discovery import normalised
 from gf_core._problems import show
@@ -52,7 +52,7 @@ class Source:
 
 def is_name(text: str) -> bool:
     """Whether a text is a distribution's name and nothing else."""
-    return len(text) <= 100 and _ONLY_NAME.fullmatch(text) is not None
+    return len(text) <= 100 and _ONLY_NAME.fullmatch(text) is not None and not text.endswith(_ARCHIVES)
 
 
 def entry_source(name: str, text: str) -> Source:
@@ -124,8 +124,16 @@ def given_source(text: str) -> Source:
     raise GrinningFaceError(f"{show(text)} is no name, requirement or path", hint=hint)
 
 
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL. Raises GrinningFaceError: it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise GrinningFaceError(f"that is no URL ({error})", where=show(url)) from error
+
+
 def _direct(text: str, name: str, url: str) -> Source:
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.password is not None or (parts.username is not None and parts.scheme != "git+ssh"):
         hint = "a command line is seen by others: leave them to git's or pip's own stores"
         raise GrinningFaceError("the URL has credentials in it", where=f"{parts.scheme}://…", hint=hint)

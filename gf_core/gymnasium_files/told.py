@@ -109,15 +109,17 @@ def rounded(value: float, decimals: int | None) -> float:
 def _parts(value: Any, where: str) -> Iterator[bytes]:
     """The bytes of an observation, so that different ones are different."""
     if isinstance(value, Mapping):
+        yield f"{{{len(value)}".encode()
         for key in sorted(value, key=str):
-            yield f"{{{key}".encode()
+            yield from _parts(str(key), where)
             yield from _parts(value[key], where)
     elif isinstance(value, list | tuple):
         yield f"[{len(value)}".encode()
         for item in value:
             yield from _parts(item, where)
     elif isinstance(value, str | bytes | None):
-        yield repr(value).encode()
+        text = repr(value).encode()
+        yield b"%d:" % len(text) + text
     else:
         array = np.ascontiguousarray(value)
         if array.dtype.hasobject:

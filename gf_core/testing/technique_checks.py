@@ -134,8 +134,11 @@ class _Trial:
             return "no loss comes of a batch of robot data and questions"
         if wrong := not_scalars(losses) or not_scalars(train(vla, batch, range(2, STEPS + 1))):
             return wrong
-        if all(torch.equal(value, before[name]) for name, value in _values(vla).items() if name in before):
-            return "nothing has moved after a few steps"
+        others = self._trained_without() or {}
+        own = {_plain(name) for name in trainable(vla)} - {name for names in others.values() for name in names}
+        after = _values(vla)
+        if own and all(torch.equal(after[name], before[name]) for name in own):
+            return f"nothing of what it lets train has moved after a few steps: {', '.join(sorted(own)[:3])}"
         vla.end_stage()
         logits, actions = _answers(vla)
         return (

@@ -121,7 +121,11 @@ def make_project(folder: Path, name: str, mark: Path) -> None:
     )
 
 
-def test_from_an_index_and_away_again(room: Room, write_index: WriteIndex) -> None:
+def test_from_an_index_and_away_again(
+    room: Room, write_index: WriteIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acme-vla").mkdir()  # in the working directory, and not what is installed and checked
+    monkeypatch.chdir(tmp_path)
     make_wheel(room.wheels, "acme-helper", "3", plugin=None)
     make_wheel(room.wheels, "acme-vla", needs=["acme-helper>=2", "grinningface"])
     place = write_index(entry(brings={"heads": ["acme-vla/first-v1"]}))

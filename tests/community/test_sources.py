@@ -122,6 +122,8 @@ def test_what_a_user_may_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("file:///srv/acme", "isn't a URL that is taken here"),
         ("https://me:secret@example.org/acme.whl", "the URL has credentials in it"),
         ("git+ssh://git:secret@example.org/acme", "the URL has credentials in it"),
+        ("https://[x/acme.whl", "that is no URL"),
+        ("acme @ https://[x/acme.whl", "that is no URL"),
         ("./absent", "there is no such path"),
         (".", "there is nothing to install at this path"),
     ],
@@ -153,3 +155,4 @@ def test_a_tag_becomes_the_commit_that_it_meant(text: str, pinned: str) -> None:
 def test_names() -> None:
     assert all(map(is_name, ["acme", "acme-vla", "A.b_c"]))
     assert not any(map(is_name, ["", "-acme", "acme-", "acme==1", "./acme", "acme\n", "a" * 101]))
+    assert not any(map(is_name, ["acme-1-py3-none-any.whl", "acme-1.tar.gz", "acme.zip"]))  # files of the working directory

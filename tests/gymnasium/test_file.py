@@ -16,6 +16,7 @@ from gf_core.contracts import EnvContext, Episode
 from gf_core.errors import GrinningFaceError, MissingDependencyError, PluginError, SchemaError
 from gf_core.gymnasium_files import complete, env_spec, make_env
 from gf_core.gymnasium_files.suite import suite_document
+from gf_core.gymnasium_files.told import _parts
 from gf_core.schemas import default_settings
 from gf_core.specs import Observes
 
@@ -387,3 +388,20 @@ def test_a_distribution_can_bring_one() -> None:
 @pytest.mark.skipif(not EXAMPLE.is_file(), reason="examples/ is part of the checkout, not of the wheel")
 def test_the_example_is_valid() -> None:
     assert env_spec(complete(json.loads(EXAMPLE.read_text()), source="pusht.json")).replayable
+
+
+def test_what_was_told_is_hashed_so_that_different_things_differ() -> None:
+    told: list[Any] = [
+        {"a": {"b": 1.0}},
+        {"a": {}, "b": 1.0},
+        {"a": 1.0, "b": {}},
+        [1.0, [2.0]],
+        [1.0, 2.0],
+        ["ab", "c"],
+        ["a", "bc"],
+        [np.zeros(2), np.zeros(1)],
+        [np.zeros(1), np.zeros(2)],
+        None,
+        "None",
+    ]
+    assert len({b"".join(_parts(one, "test")) for one in told}) == len(told)

@@ -97,6 +97,12 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     ),
     "technique: raises": (TECHNIQUE, "def after_step(self, vla, step): raise RuntimeError('no')", "GF551", "RuntimeError: no"),
     "technique: raises in setup": (TECHNIQUE, "def setup(self, vla): raise RuntimeError('no')", "GF551", "RuntimeError: no"),
+    "technique: trains nothing": (
+        TECHNIQUE,
+        "def setup(self, vla): vla.extras['mine'] = torch.nn.Linear(2, 2)",
+        "GF551",
+        "nothing of what it lets train has moved after a few steps: extras.mine.bias",
+    ),
     "technique: draws": (
         TECHNIQUE,
         """def setup(self, vla):

@@ -193,13 +193,25 @@ _OF_A_HUB = re.compile(r"[\w.-]+/[\w.-]+@\w+")
 """A checkpoint that would be fetched."""
 
 
+def _leading_elsewhere(config: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Settings and their values; those of a policy inside another (gf/isolated-v1) as the other's setting that holds them."""
+    for name in _LEADING_ELSEWHERE:
+        if config.get(name):
+            yield name, config[name]
+    if _OF_A_HUB.fullmatch(str(config.get("checkpoint", ""))):
+        yield "checkpoint", config["checkpoint"]
+    for text in config.get("settings") or ():
+        name, _, value = str(text).partition("=")
+        if value not in ("false", "") and any(_leading_elsewhere({name.strip(): value.strip()})):
+            yield "settings", text
+
+
 def _check_settings(committed: Mapping[str, Any], given: Sequence[str], entry: Entry) -> None:
     named = {text.partition("=")[0].strip() for text in given}
-    fetched = ("checkpoint",) if _OF_A_HUB.fullmatch(str(committed.get("checkpoint", ""))) else ()
-    for name in (*_LEADING_ELSEWHERE, *fetched):
-        if committed.get(name) and name not in named:
+    for name, value in _leading_elsewhere(committed):
+        if name not in named:
             raise GrinningFaceError(
-                f"the submission's {name} is {printable(str(committed[name]))[:200]}, and isn't followed unseen",
+                f"the submission's {name} is {printable(str(value))[:200]}, and isn't followed unseen",
                 where=entry.id,
                 hint=f"--set {name}=…, after looking at it: where you serve it, or what you are ready to fetch, install or run",
             )

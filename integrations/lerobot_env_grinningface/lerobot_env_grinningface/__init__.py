@@ -52,6 +52,7 @@ class GrinningFaceEnv(EnvConfig):
 
     def __post_init__(self) -> None:
         """Say what is observed, by the names that `gf demos record` writes."""
+        self._asked_fps = self.fps
         chosen = choose(self.task or "", self.split, self.limit, self.fps, tuple(_names(self.plugins)))
         self.fps = int(chosen.control_hz)
         self.features = {
@@ -81,7 +82,7 @@ class GrinningFaceEnv(EnvConfig):
             "suite": self.task,
             "split": self.split,
             "limit": self.limit,
-            "fps": self.fps,
+            "fps": self._asked_fps,  # a suite's own rate needn't be a whole number
             "cameras": _names(self.cameras),
             "size": self.size,
             "plugins": _names(self.plugins),

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,8 @@ def _network(allowed: bool) -> Iterator[None]:
     if allowed:
         yield
         return
+    if find_spec("huggingface_hub") is not None:
+        import_module("huggingface_hub.constants")  # or it would stay offline for as long as the process lives
     constants = sys.modules.get("huggingface_hub.constants")
     before = os.environ.get(_OFFLINE), getattr(constants, _OFFLINE, None)
     os.environ[_OFFLINE] = "1"
