@@ -13,7 +13,7 @@ from torch import Tensor
 from gf_core.schemas import apply_settings
 from gf_core.specs import BackboneSpec
 from gf_core.testing.findings import KitFinding, first_then_others
-from gf_core.testing.small_policy import HORIZON, small_sources
+from gf_core.testing.small_policy import CAMERA, HORIZON, small_sources
 from gf_core.training.contracts import BACKBONE_ROLES, Backbone, Batch, Context, Layout, Segment
 from gf_core.training.samples import Sample, Wanted
 from gf_core.training.tokens import TokenRows
@@ -142,7 +142,7 @@ class _Trial:
 
     def _samples(self) -> list[Sample]:
         """One of robot data, one question."""
-        wanted = Wanted(cameras=("front",), horizon=HORIZON)
+        wanted = Wanted(cameras=(CAMERA,), horizon=HORIZON)
         return [source.sample(0, wanted) for source in small_sources().values()]
 
     def _layout(self) -> Layout:

@@ -18,6 +18,7 @@ from gf_core.specs import HeadSpec
 from gf_core.testing.findings import KitFinding, NothingToTryError, first_then_others, shape_of, skipped
 from gf_core.testing.small_policy import (
     ACTION,
+    CAMERA,
     HORIZON,
     SAMPLES,
     head_shape,
@@ -60,7 +61,7 @@ class _Trial:
     def __init__(self, spec: HeadSpec, config: Mapping[str, Any], host: PluginHost) -> None:
         self._spec, self._config, self._host = spec, config, host
         source = small_sources()["robot"]
-        self._samples = [source.sample(index, Wanted(cameras=("front",), horizon=HORIZON)) for index in range(SAMPLES)]
+        self._samples = [source.sample(index, Wanted(cameras=(CAMERA,), horizon=HORIZON)) for index in range(SAMPLES)]
 
     def batch(self) -> tuple[VLA, Batch]:
         """A policy with the head, and training data for it."""

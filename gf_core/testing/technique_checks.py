@@ -69,8 +69,8 @@ def _trials(spec: TechniqueSpec, config: Mapping[str, Any], host: PluginHost) ->
         except GrinningFaceError as error:
             reasons[error.line] = None
             continue
-        except Exception:
-            reasons[""] = None  # GF551 begins in the same way, and tells
+        except Exception:  # GF551 begins in the same way, and tells
+            pass
         trials[plan.full] = trial
     return [trials[full] for full in (True, False) if full in trials], list(reasons)
 
@@ -140,10 +140,8 @@ class _Trial:
         if own and all(torch.equal(after[name], before[name]) for name in own):
             return f"nothing of what it lets train has moved after a few steps: {', '.join(sorted(own)[:3])}"
         vla.end_stage()
-        logits, actions = _answers(vla)
-        return (
-            None if bool(logits.isfinite().all() and actions.isfinite().all()) else "logits or actions aren't finite afterwards"
-        )
+        finite = all(bool(values.isfinite().all()) for values in _answers(vla))
+        return None if finite else "logits or actions aren't finite afterwards"
 
     def comes_back(self) -> str | None:
         """As a checkpoint is loaded: set up again, with other random numbers, the trained values put in, finished."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import ARGUMENTS, CHROMIUM, browser_needed
+from browsers import browser, browser_needed, visiting
 
 from gf_core import contracts, hookspecs, specs
 from gf_core.cli.main import cli
@@ -150,31 +150,15 @@ def test_a_page_outside_the_navigation_and_a_dead_link_fail_the_build(tmp_path: 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture
 def visit(chromium: Any, site: Path) -> Iterator[Callable[..., Any]]:
-    """Open a page from the disk, without a server; at the end, nothing may have been complained about or asked of the network."""
-    contexts, complaints = [], []
-
-    def go(path: str, **options: Any) -> Any:
-        contexts.append(chromium.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url))
-        page.goto(f"{site.as_uri()}/{path}")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    """Open a page from the disk, without a server."""
+    with visiting(chromium, site.as_uri()) as go:
+        yield go
 
 
 @browser_needed

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsers import ARGUMENTS, CHROMIUM, browser_needed
+from browsers import browser, browser_needed, visiting
 
 from gf_core.canonical import sha256
 from gf_core.cli.site import _Handler
@@ -179,32 +179,15 @@ def address(site: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture
 def visit(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """Open a page; at the end, nothing may have been complained about or asked of another origin."""
-    contexts, complaints = [], []
-
-    def go(path: str, **options: Any) -> Any:
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: None if request.url.startswith((address, "data:")) else complaints.append(request.url))
-        page.goto(f"{address}/{path}")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    """Open a page."""
+    with visiting(chromium, address) as go:
+        yield go
 
 
 def wait_for(page: Any, what: Callable[[], bool]) -> None:
