@@ -25,9 +25,9 @@ from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.registry import load_object
 from gf_core.schemas import apply_settings
 from gf_core.specs import BackboneSpec, EnvSpec, HeadSpec, PolicySpec, Spec, TechniqueSpec
-from gf_core.testing.bench import check_policy
+from gf_core.testing.env_checks import check_env
 from gf_core.testing.findings import CHECKS, KitFinding, shape_of, skipped, tried
-from gf_core.testing.stand import check_env
+from gf_core.testing.policy_checks import check_policy
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost, PluginStatus
