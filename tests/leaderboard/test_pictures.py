@@ -83,6 +83,28 @@ def test_an_entry_stands_without_and_is_drawn_later(
     assert list(draw_entries(board, [], host)) == [(one.entry, 0, "the submission isn't in the storage")]
 
 
+def test_an_entry_whose_drawing_was_interrupted_is_drawn_whole(
+    board: Path, host: PluginHost, forge: Forge, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = submit(forge("gf/random-v1").write(), forge("gf/random-v1", seed=1).write())
+    (one,) = add(board, [submission], lambda: host, pictures=False)
+    assert one.outcome == "added", one
+    (entry,) = read_board(board).entries
+    runs = iter((pictures.shoot,))
+
+    def once(*args: Any, **options: Any) -> Any:
+        for shoot in runs:
+            return shoot(*args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "shoot", once)
+        with pytest.raises(KeyboardInterrupt):
+            list(draw_entries(board, [], host))
+    assert not pictures_of(entry.path)
+    assert list(draw_entries(board, [], host)) == [(entry.id, 2 * MOST, "")]
+
+
 def test_files_that_are_none_of_ours_are_passed_over(tmp_path: Path) -> None:
     def webp(**options: Any) -> bytes:
         file = io.BytesIO()

@@ -52,7 +52,8 @@ def draw_failures(file: Path, verdict: Mapping[str, Any], host: PluginHost, fold
     Raises:
         GrinningFaceError: a file that can't be written.
     """
-    notes = []
+    notes: list[str] = []
+    pictures: dict[str, bytes] = {}
     with open_archive(file) as archive:
         read_manifest(archive)
         for one in verdict["runs"]:
@@ -63,9 +64,9 @@ def draw_failures(file: Path, verdict: Mapping[str, Any], host: PluginHost, fold
             except GrinningFaceError as error:  # no renderer here, no camera: the entry stands without pictures
                 notes.append(f"no pictures of {suite.id}: {error.what}")
                 continue
-            for episode, picture in drawn.items():
-                name = f"{run.path.rpartition('/')[2]}-{episode}.webp"
-                write_whole(folder / PICTURES / name, picture, kind=GrinningFaceError)
+            pictures |= {f"{run.path.rpartition('/')[2]}-{episode}.webp": picture for episode, picture in drawn.items()}
+    for name, picture in pictures.items():  # when all are there: an entry that has some isn't drawn again
+        write_whole(folder / PICTURES / name, picture, kind=GrinningFaceError)
     return "; ".join(notes)
 
 
