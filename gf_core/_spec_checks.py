@@ -117,6 +117,13 @@ def _field_problems(spec: FieldSpec, where: str) -> Iterator[str]:
         length = len(getattr(spec, name)) if isinstance(getattr(spec, name), tuple) else last
         if length not in allowed:
             yield f"{where}.{name} has {length} elements; allowed are {' or '.join(map(str, sorted(set(allowed))))}"
+            return
+    sides = [side for side in (spec.low, spec.high) if isinstance(side, tuple)]
+    if len(sides) == 2 and all(isinstance(n, int | float) for side in sides for n in side):
+        pairs = zip(spec.low * last, spec.high * last, strict=False)
+        if not all(least <= most for least, most in pairs):
+            low, high = (one_line(repr(side), 80) for side in sides)
+            yield f"{where}.low is {low}, which isn't at most {where}.high, {high}"
 
 
 def _general_problems(kind: str, spec: Spec) -> Iterator[str]:

@@ -44,6 +44,8 @@ def make_env(
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(f"{spec.id} can't be made ({one_line(error)})", where=brought_by(spec)) from error
+    if not isinstance(env, BatchEnv):
+        raise PluginError(f"the factory of {spec.id} made {type(env).__name__}, not a BatchEnv", where=brought_by(spec))
     return env
 
 

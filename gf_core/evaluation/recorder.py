@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -87,14 +86,3 @@ class Recorder:
             "valid": is_valid(records),
         }
         self._host.observe("gf_run_finished", run=self._identity, result=result)
-
-
-def check_outcome(outcome: Outcome, env: EnvSpec) -> Outcome:
-    """The outcome, if it can be recorded. Raises ValueError for one that isn't what the EnvSpec declares."""
-    for metric in env.metrics:
-        if metric.name not in outcome.metrics:
-            raise ValueError(f"the outcome has no metric {metric.name!r}")
-    for name, value in outcome.metrics.items():
-        if not isinstance(value, bool | int | float | str | None) or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"the metric {name!r} is {value!r}")
-    return outcome

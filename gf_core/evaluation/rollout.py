@@ -15,14 +15,15 @@ from contextlib import contextmanager
 import numpy as np
 
 from gf_core.canonical import derive_seed
-from gf_core.contracts import BatchEnv, Images, Observation, Outcome, Slots
+from gf_core.contracts import BatchEnv, Observation, Outcome, Slots
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.actions import PolicyFaultError, unplayable, wild_limits
 from gf_core.evaluation.environment import Stage
 from gf_core.evaluation.plan import Plan
 from gf_core.evaluation.policy_child import describe
 from gf_core.evaluation.policy_process import Asked
-from gf_core.evaluation.recorder import Recorder, check_outcome
+from gf_core.evaluation.recorder import Recorder
+from gf_core.evaluation.returned import check_observation, check_outcome, check_step
 from gf_core.evaluation.trial import Frames, Trial
 from gf_core.specs import Observes
 
@@ -137,9 +138,7 @@ class Rollout:
         wanted = self._plan.interface.observes
         with self._environment(trials):
             now = self._env.observe(_slots(trials), wanted, privileged=self._plan.policy.privileged)
-            images = _checked_images(now, wanted, len(trials))
-            if wanted.proprio and now.proprio is None:
-                raise ValueError("observe returned no proprio")
+            images = check_observation(now, wanted, self._plan.env, len(trials))
         if wanted.history != (0,):
             for row, trial in enumerate(trials):
                 trial.frames.keep(trial.step, {camera: batch[row] for camera, batch in images.items()})
@@ -163,17 +162,16 @@ class Rollout:
         if wanting:
             only_images = Observes(cameras=wanted.cameras, size=wanted.size, proprio=False)
             with self._environment(wanting):
-                images = _checked_images(self._env.observe(_slots(wanting), only_images), only_images, len(wanting))
+                now = self._env.observe(_slots(wanting), only_images)
+                images = check_observation(now, only_images, self._plan.env, len(wanting))
             for row, trial in enumerate(wanting):
                 trial.frames.keep(trial.step, {camera: batch[row] for camera, batch in images.items()})
 
     def _step(self, trials: list[Trial]) -> None:
         actions = np.stack([trial.next_action(self._env.action) for trial in trials])
         with self._environment(trials):
-            result = self._env.step(_slots(trials), actions)
+            result = check_step(self._env.step(_slots(trials), actions), self._plan.env, len(trials))
             controls = np.array(result.controls, np.float64)
-            if controls.shape != (len(trials), *self._plan.env.controls.shape):
-                raise ValueError(f"step returned controls of shape {controls.shape}")
         for row, trial in enumerate(trials):
             trial.stepped(actions[row], controls[row], bool(result.clipped[row]))
         over = [t for row, t in enumerate(trials) if bool(result.done[row]) or t.step >= t.episode.horizon]
@@ -232,12 +230,3 @@ class Rollout:
 
 def _slots(trials: Sequence[Trial]) -> Slots:
     return np.array([trial.slot for trial in trials], np.int32)
-
-
-def _checked_images(observation: Observation, wanted: Observes, slots: int) -> dict[str, Images]:
-    """The wanted images. Raises ValueError if the environment didn't give them as it should."""
-    for camera in wanted.cameras:
-        images = observation.images[camera]
-        if images.shape != (slots, *wanted.size, 3) or images.dtype != np.uint8:
-            raise ValueError(f"observe returned images of {camera!r} of shape {images.shape}, dtype {images.dtype}")
-    return {camera: observation.images[camera] for camera in wanted.cameras}

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gf_core.contracts import BatchEnv
+from gf_core.contracts import BatchEnv, Episode, Outcome
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.environment import make_env
+from gf_core.evaluation.returned import check_observation, check_outcome, check_step
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
 from gf_core.schemas import validate_config
 from gf_core.specs import EnvSpec, Observes
-from gf_core.testing.findings import KitFinding, NothingToTryError, shape_of, skipped, tried
+from gf_core.testing.findings import KitFinding, NothingToTryError, skipped, tried
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -30,6 +30,8 @@ _ENV = ("GF521", "GF522", "GF523", "GF524")
 
 def check_env(spec: EnvSpec, host: PluginHost, suites: Sequence[Suite] = ()) -> list[KitFinding]:
     """The checks of an environment, on the first suite that is made for it: of these, or of all that are installed."""
+    if spec.real:
+        return skipped(_ENV, spec.id, "it is a real robot, which the kit doesn't move")
     made_for = next((suite for suite in chain(suites, _installed(host)) if suite.env == spec.id), None)
     if made_for is None:
         why = "no installed suite is made for it, so there is no episode to try it on; --suite FILE gives one"
@@ -55,40 +57,46 @@ class _Stand:
         self._rng = np.random.default_rng(0)
 
     def observes(self) -> str | None:
-        """First observations, of every camera."""
-        with self._made(len(self._episodes)) as env:
-            slots = _range(len(self._episodes))
+        """Observations of every camera, before the first step and after each, what steps return, and the outcome."""
+        slots, wanted = _range(len(self._episodes)), Observes(cameras=self._spec.cameras, size=(48, 64))
+        actions = self._actions()
+        with self._made(len(slots)) as env:
             env.reset(slots, self._episodes)
-            wanted = Observes(cameras=self._spec.cameras, size=(48, 64))
-            seen = env.observe(slots, wanted)
-        for camera in self._spec.cameras:
-            image = seen.images.get(camera)
-            if image is None or image.shape != (len(slots), 48, 64, 3) or image.dtype != np.uint8:
-                return f"the image of {camera} is {shape_of(image)}, not uint8 ({len(slots)}, 48, 64, 3)"
-        shape = (len(slots), *self._spec.proprio.shape)
-        if seen.proprio is None or seen.proprio.shape != shape or seen.proprio.dtype != np.float32:
-            return f"proprio is {shape_of(seen.proprio)}, not float32 {shape}"
-        if not np.isfinite(seen.proprio).all():
-            return "proprio isn't finite"
-        if seen.privileged:
-            return f"{', '.join(seen.privileged)} is shown to a policy that isn't privileged"
+
+            def look(running: Any) -> None:
+                seen = env.observe(running, wanted)
+                check_observation(seen, wanted, self._spec, len(running))
+                if seen.privileged:
+                    raise ValueError(f"{', '.join(seen.privileged)} is shown to a policy that isn't privileged")
+
+            def act(env: BatchEnv, running: Any, step: int) -> Any:
+                result = check_step(env.step(running, actions[running, step]), self._spec, len(running))
+                look(running)
+                return result.done
+
+            try:
+                look(slots)
+                _drive(env, slots, act)
+                for outcome in env.outcome(slots):
+                    check_outcome(outcome, self._spec)
+            except ValueError as error:
+                return str(error)
         return None
 
     def repeats(self) -> str | None:
-        """The same actions in one slot, alone, and beside others."""
+        """The same actions in one slot, alone, and beside others: the same states, observations and outcome."""
         actions = self._actions()
         with self._made(len(self._episodes)) as env:
             slots = _range(len(self._episodes))
             env.reset(slots, self._episodes)
-            _drive(env, slots, partial(_step, actions))
-            beside = env.state_hash(slots)
+            beside = _course(env, slots, actions, self._spec)
         for number, episode in enumerate(self._episodes):
             with self._made(1) as env:
                 env.reset(_range(1), [episode])
-                own = actions[number : number + 1]
-                _drive(env, _range(1), partial(_step, own))
-                if env.state_hash(_range(1)) != [beside[number]]:
-                    return f"{episode.id} ends in another state when it is played alone"
+                alone = _course(env, _range(1), actions[number : number + 1], self._spec)
+            for what, here, there in zip(("state", "outcome", "observation"), alone[0], beside[number], strict=True):
+                if here != there:
+                    return f"{episode.id} comes to another {what} when it is played alone"
         return None
 
     def replays(self) -> str | None:
@@ -126,18 +134,36 @@ class _Stand:
         if not isinstance(target, int) or not isinstance(cards, list) or len(cards) < 2:
             raise NothingToTryError("its scenes have no cards with a target")
         other = dataclasses.replace(episode, scene={**episode.scene, "target": (target + 1) % len(cards)})
-        shown = []
-        for one in (episode, other):
-            with self._made(1) as env:
-                env.reset(_range(1), [one])
-                shown.append(env.observe(_range(1), Observes(cameras=self._spec.cameras, size=(96, 96))))
-        first, second = shown
-        for camera in self._spec.cameras:
-            if not np.array_equal(first.images[camera], second.images[camera]):
-                return f"what {camera} sees depends on the target"
-        if not np.array_equal(first.proprio, second.proprio):  # type: ignore[arg-type]
-            return "proprio depends on the target"
+        actions = self._actions()[:1]
+        first, again, second = (self._views(one, actions) for one in (episode, episode, other))
+        names = [*(f"what {camera} sees" for camera in self._spec.cameras), "proprio"]
+        for step, shown in enumerate(zip(first, again, second, strict=False)):
+            for name, before, same, after in zip(names, *shown, strict=True):
+                if not _alike(before, same):
+                    raise NothingToTryError(f"{name} differs between two plays of one episode, at step {step}: mend GF522 first")
+                if not _alike(before, after):
+                    return f"{name} depends on the target at step {step}"
         return None
+
+    def _views(self, episode: Episode, actions: np.ndarray) -> list[list[Any]]:
+        """What is seen of an episode, before the first step and after each: of every camera, and the proprioceptive state."""
+        views: list[list[Any]] = []
+        wanted = Observes(cameras=self._spec.cameras, size=(96, 96))
+
+        def look(env: BatchEnv) -> None:
+            seen = env.observe(_range(1), wanted)
+            views.append([*(seen.images[camera] for camera in self._spec.cameras), seen.proprio])
+
+        def act(env: BatchEnv, running: Any, step: int) -> Any:
+            done = env.step(running, actions[running, step]).done
+            look(env)
+            return done
+
+        with self._made(1) as env:
+            env.reset(_range(1), [episode])
+            look(env)
+            _drive(env, _range(1), act)
+        return views
 
     def _actions(self) -> np.ndarray:
         field = self._spec.action.field
@@ -153,8 +179,21 @@ class _Stand:
             yield env
 
 
-def _step(actions: np.ndarray, env: BatchEnv, running: Any, step: int) -> Any:
-    return env.step(running, actions[running, step]).done
+def _course(env: BatchEnv, slots: Any, actions: np.ndarray, spec: EnvSpec) -> list[tuple[str, Outcome, bytes]]:
+    """What every slot comes to: the state's hash, the outcome, and all that was seen on the way."""
+    wanted = Observes(cameras=spec.cameras, size=(48, 64))
+    seen: dict[int, list[bytes]] = {slot: [] for slot in slots.tolist()}
+
+    def act(env: BatchEnv, running: Any, step: int) -> Any:
+        done = env.step(running, actions[running, step]).done
+        now = env.observe(running, wanted)
+        for row, slot in enumerate(running.tolist()):
+            seen[slot] += [np.asarray(part[row]).tobytes() for part in (*now.images.values(), now.proprio) if part is not None]
+        return done
+
+    _drive(env, slots, act)
+    ends = zip(env.state_hash(slots), env.outcome(slots), seen.values(), strict=True)
+    return [(state, outcome, b"".join(parts)) for state, outcome, parts in ends]
 
 
 def _drive(env: BatchEnv, slots: Any, act: Callable[[BatchEnv, Any, int], Any]) -> None:
@@ -164,6 +203,12 @@ def _drive(env: BatchEnv, slots: Any, act: Callable[[BatchEnv, Any, int], Any]) 
         if not len(running):
             return
         running = running[~np.asarray(act(env, running, step))]
+
+
+def _alike(first: Any, second: Any) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
 
 
 def _range(count: int) -> Any:

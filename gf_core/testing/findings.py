@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 from gf_core.registry import one_line
@@ -22,8 +20,8 @@ CHECKS: Mapping[str, str] = {
     "GF512": "the seeds decide: the same seeds and observations give the same actions",
     "GF513": "after a reset nothing is left of the episode before",
     "GF514": "a call about several slots gives what calls about one each give",
-    "GF521": "an environment observes what its spec says, in shape and dtype, finite",
-    "GF522": "the same episode and actions lead to the same state, whatever is played beside it",
+    "GF521": "an environment observes and returns what its spec says, in shape and dtype, finite, at every step",
+    "GF522": "the same episode and actions lead to the same state, outcome and observations, whatever is played beside it",
     "GF523": "recorded controls lead to the recorded states and outcome",
     "GF524": "observations don't depend on which card is the target",
     "GF531": "a deck is whole: it has the content that its spec names, and every item has a label and a picture",
@@ -94,8 +92,3 @@ def first_then_others(subject: str, checks: Mapping[str, Callable[[], str | None
 def skipped(codes: Iterable[str], subject: str, why: str) -> list[KitFinding]:
     """Checks that couldn't be tried."""
     return [KitFinding(code=code, subject=subject, outcome="skip", detail=why) for code in codes]
-
-
-def shape_of(value: Any) -> str:
-    """An array's dtype and shape, or what it is instead."""
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from gf_core.errors import GrinningFaceError
+from gf_core.evaluation.returned import described
 from gf_core.schemas import apply_settings
 from gf_core.specs import HeadSpec
-from gf_core.testing.findings import KitFinding, NothingToTryError, first_then_others, shape_of, skipped
+from gf_core.testing.findings import KitFinding, NothingToTryError, first_then_others, skipped
 from gf_core.testing.small_policy import (
     ACTION,
     CAMERA,
@@ -78,7 +79,7 @@ class _Trial:
             return wrong
         actions = _acted(vla, self._samples)
         if actions.shape != (SAMPLES, HORIZON, ACTION) or actions.dtype != torch.float32:
-            return f"actions are {shape_of(actions.numpy())}, not float32 {(SAMPLES, HORIZON, ACTION)}"
+            return f"actions are {described(actions.numpy())}, not float32 {(SAMPLES, HORIZON, ACTION)}"
         return None if bool(actions.isfinite().all()) else "an action isn't finite"
 
     def reads_the_prefix(self) -> str | None:
@@ -181,7 +182,7 @@ def _decodes(vla: VLA, head: ActionHead) -> str | None:
         most = vla.backbone.vocabulary if head.words else head.tokens
         chunk = head.decode(rng.integers(0, most, count).tolist(), vla.backbone)
         if np.shape(chunk) != (HORIZON, ACTION) or not np.isfinite(chunk).all():
-            return f"{count} tokens are decoded to {shape_of(chunk)}, not to a finite chunk {(HORIZON, ACTION)}"
+            return f"{count} tokens are decoded to {described(chunk)}, not to a finite chunk {(HORIZON, ACTION)}"
     return None
 
 

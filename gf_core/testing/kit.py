@@ -21,12 +21,13 @@ import numpy as np
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.environment import load_deck
 from gf_core.evaluation.matching import check_scenes
+from gf_core.evaluation.returned import described
 from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.registry import load_object
 from gf_core.schemas import apply_settings
 from gf_core.specs import BackboneSpec, EnvSpec, HeadSpec, PolicySpec, Spec, TechniqueSpec
 from gf_core.testing.env_checks import check_env
-from gf_core.testing.findings import CHECKS, KitFinding, shape_of, skipped, tried
+from gf_core.testing.findings import CHECKS, KitFinding, skipped, tried
 from gf_core.testing.policy_checks import check_policy
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _deck(spec: Spec, host: PluginHost) -> str | None:
             return f"the item {name!r} lacks its id, a label or a split"
         image = deck.image(name)
         if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
-            return f"the picture of {name!r} is {shape_of(image)}, not uint8 (H, W, 4)"
+            return f"the picture of {name!r} is {described(image)}, not uint8 (H, W, 4)"
     return None if deck.items else "it has no item"
 
 

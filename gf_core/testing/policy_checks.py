@@ -65,6 +65,8 @@ def check_policy(
 def _stage(spec: PolicySpec, interface: PolicyInterface, suite: Suite, host: PluginHost) -> BatchEnv:
     """The suite's environment. Raises GrinningFaceError: the policy doesn't fit it."""
     env_spec = host.envs.get(suite.env)
+    if env_spec.real:
+        raise GrinningFaceError(f"{env_spec.id} is a real robot, which the kit doesn't move")
     check_actions(spec.id, interface.action, env_spec.id, dataclasses.replace(env_spec.action, hz=0))
     check_observes(spec.id, interface, env_spec)
     check_privileged(spec, env_spec)

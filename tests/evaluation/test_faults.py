@@ -144,11 +144,34 @@ def test_infrastructure_faults_are_counted_apart(play, write_suite, fault):
     assert journal(run)[-1]["valid"] is False
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("blind", "ValueError: proprio isn't finite"),
+        ("clipped", "ValueError: a step's clipped is bool (1, 3), not bool (1,)"),
+        ("one", "ValueError: the outcome's success is 1, not a bool"),
+    ],
+)
+def test_what_an_environment_returns_is_its_own_fault(play, write_suite, fault, reason):
+    run = play(write_suite([{}, {"scene": {"fault": fault}}]), slots=2).run
+    assert [row["ending"] for row in run.records] == ["success", "env_error"]
+    assert run.records[1]["reason"] == reason
+
+
+def test_numbers_of_numpy_are_recorded_as_those_of_python(play, write_suite, tmp_path):
+    play(write_suite([{"scene": {"fault": "numpy"}}, {}]), slots=2)
+    first, _ = (json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines())
+    assert (first["success"], first["metrics"]["near"], first["ending"]) == (True, True, "success")
+    assert 0 < first["metrics"]["distance"] < 0.05
+
+
 def test_one_in_fifty_is_not_too_many(play, write_suite):
     assert play(write_suite([*([{}] * 49), {"scene": {"fault": "always"}}]), slots=16).run.valid
 
 
 def test_an_environment_that_cannot_be_made(play, write_suite):
+    with pytest.raises(PluginError, match=r"the factory of local/reach-v1 made NoneType, not a BatchEnv"):
+        play(write_suite(2), env_config={"broken": "nothing"})
     with pytest.raises(PluginError, match=r"local/reach-v1 can't be made \(RuntimeError: no such plane\)"):
         play(write_suite(2), env_config={"broken": "make"})
     with pytest.raises(MissingDependencyError, match="apt-get install libegl1"):

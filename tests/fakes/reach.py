@@ -34,6 +34,7 @@ ACTION = ActionSpec(
     reference="measured",
     rotation="none",
 )
+FAULTS = ["", "once", "always", "reset", "nan", "blind", "clipped", "one", "numpy"]
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 ENV = EnvSpec(
     id="local/reach-v1",
@@ -62,7 +63,11 @@ ENV = EnvSpec(
     scene_schema={
         "type": "object",
         "required": ["start", "goal"],
-        "properties": {"start": POINT, "goal": POINT, "fault": {"enum": ["", "once", "always", "reset", "nan"]}},
+        "properties": {
+            "start": POINT,
+            "goal": POINT,
+            "fault": {"enum": FAULTS},
+        },
         "additionalProperties": False,
     },
     replayable=True,
@@ -112,6 +117,9 @@ class Reach:
             for slot in slots:
                 RENDERED.setdefault(self._episodes[slot].id, []).append(int(self._step[slot]))
         proprio = np.concatenate([self._at[slots], self._goal[slots], self._step[slots, None]], axis=1).astype(np.float32)
+        for row, slot in enumerate(slots):
+            if self._fault(slot) == "blind" and self._step[slot]:
+                proprio[row, 0] = np.nan
         return Observation(
             slots=slots,
             instruction=[""] * len(slots),
@@ -125,11 +133,13 @@ class Reach:
         low, high = np.array(ACTION.field.low), np.array(ACTION.field.high)
         controls = np.clip(actions.astype(np.float64), low, high)
         clipped = (controls != actions).any(axis=1)
+        if any(self._fault(slot) == "clipped" for slot in slots):
+            clipped = controls != actions
         return StepResult(done=self.step_controls(slots, controls), controls=controls, clipped=clipped)
 
     def step_controls(self, slots, controls):
         for slot in slots:
-            fault, name = self._episodes[slot].scene.get("fault"), self._episodes[slot].id
+            fault, name = self._fault(slot), self._episodes[slot].id
             if self._step[slot] == 3 and (fault == "always" or (fault == "once" and name not in FAULTED)):
                 FAULTED.add(name)
                 raise RuntimeError(f"the floor gave way under {self!r}")
@@ -139,6 +149,9 @@ class Reach:
         horizon = np.array([self._episodes[slot].horizon for slot in slots])
         return (self._distance(slots) < 0.05) | (self._step[slots] >= horizon)
 
+    def _fault(self, slot):
+        return self._episodes[slot].scene.get("fault")
+
     def _distance(self, slots):
         return np.sqrt(((self._at[slots] - self._goal[slots]) ** 2).sum(axis=1))
 
@@ -147,12 +160,15 @@ class Reach:
         for slot, distance, state in zip(slots, self._distance(slots), self.state_hash(slots), strict=True):
             reached = bool(distance < 0.05)
             metrics = {
-                "distance": float("nan") if self._episodes[slot].scene.get("fault") == "nan" else float(distance),
+                "distance": float("nan") if self._fault(slot) == "nan" else float(distance),
                 "near": bool(distance < 0.2),
                 "state_sha256": state,
             }
             ending = "success" if reached else "horizon"
-            outcomes.append(Outcome(success=reached, ending=ending, steps=int(self._step[slot]), metrics=metrics))
+            success = {"numpy": np.bool_(reached), "one": int(reached)}.get(self._fault(slot), reached)
+            if self._fault(slot) == "numpy":
+                metrics |= {"distance": np.float32(distance), "near": np.bool_(distance < 0.2)}
+            outcomes.append(Outcome(success=success, ending=ending, steps=int(self._step[slot]), metrics=metrics))
         return outcomes
 
     def state_hash(self, slots):
@@ -170,7 +186,7 @@ class Suits:
 
 
 def make_env(config, context):
-    return Reach(config, context)
+    return None if config["broken"] == "nothing" else Reach(config, context)
 
 
 class Reacher:

@@ -175,7 +175,7 @@ ENVS = {
         """def step_controls(self, slots, controls):
         return super().step_controls(slots, controls + random.random() * 0.001)""",
         "GF522",
-        "ends in another state when it is played alone",
+        "comes to another state when it is played alone",
     ),
     "forgets": (
         """def step(self, slots, actions):
@@ -183,6 +183,64 @@ ENVS = {
         return dataclasses.replace(result, controls=result.controls * 0.5)""",
         "GF523",
         "lead to another state",
+    ),
+    "wrong images later": (
+        """def observe(self, slots, wanted, *, privileged=False):
+        seen = super().observe(slots, wanted, privileged=privileged)
+        late = getattr(self, "late", False)
+        self.late = True
+        return dataclasses.replace(seen, images={k: v[:, 1:] for k, v in seen.images.items()}) if late else seen""",
+        "GF521",
+        "the image of top is uint8",
+    ),
+    "not finite later": (
+        """def observe(self, slots, wanted, *, privileged=False):
+        seen = super().observe(slots, wanted, privileged=privileged)
+        late = getattr(self, "late", False)
+        self.late = True
+        return dataclasses.replace(seen, proprio=seen.proprio * np.float32("nan")) if late else seen""",
+        "GF521",
+        "proprio isn't finite",
+    ),
+    "done of a wrong shape": (
+        """def step(self, slots, actions):
+        result = super().step(slots, actions)
+        return dataclasses.replace(result, clipped=np.zeros((len(slots), 2), bool))""",
+        "GF521",
+        "a step's clipped is bool (3, 2), not bool (3,)",
+    ),
+    "success is a number": (
+        """def outcome(self, slots):
+        return [dataclasses.replace(one, success=1) for one in super().outcome(slots)]""",
+        "GF521",
+        "the outcome's success is 1, not a bool",
+    ),
+    "a bool that is a fraction": (
+        """def outcome(self, slots):
+        return [dataclasses.replace(one, metrics={name: 0.7 for name in one.metrics}) for one in super().outcome(slots)]""",
+        "GF521",
+        "is 0.7, and its spec says bool",
+    ),
+    "draws without a state": (
+        """def observe(self, slots, wanted, *, privileged=False):
+        seen = super().observe(slots, wanted, privileged=privileged)
+        return dataclasses.replace(seen, proprio=seen.proprio + np.float32(random.random()))
+
+    def state_hash(self, slots):
+        return [""] * len(slots)""",
+        "GF522",
+        "comes to another observation when it is played alone",
+    ),
+    "leaks later": (
+        """def observe(self, slots, wanted, *, privileged=False):
+        seen = super().observe(slots, wanted, privileged=privileged)
+        if getattr(self, "late", False):
+            for image in seen.images.values():
+                image[:, 0, 0, 0] = [self._episodes[slot].scene["target"] for slot in slots]
+        self.late = True
+        return seen""",
+        "GF524",
+        "what top sees depends on the target at step 1",
     ),
     "leaks": (
         """def observe(self, slots, wanted, *, privileged=False):
@@ -210,6 +268,19 @@ def test_a_broken_environment_fails_its_check(tmp_path: Path, method: str, code:
         return
     assert told in failed[code]
     assert failed.keys() <= {code, *({"GF523"} if code == "GF522" else ())}
+
+
+def test_a_real_robot_is_left_alone(tmp_path: Path) -> None:
+    text = ENV.format(
+        fakes=str(FAKES),
+        method="""def reset(self, slots, episodes):
+        raise AssertionError("it moves")""",
+    )
+    (tmp_path / "mine.py").write_text(text.replace("scene_schema={}", "scene_schema={}, real=True"))
+    (tmp_path / "suite.json").write_text(json.dumps(suite_document(3)))
+    found = outcomes(tmp_path / "mine.py", suite=str(tmp_path / "suite.json"))
+    assert set(found) == {"GF521", "GF522", "GF523", "GF524"}
+    assert set(found.values()) == {"skip: it is a real robot, which the kit doesn't move"}
 
 
 def test_decks_are_looked_through() -> None:

@@ -69,6 +69,8 @@ def test_valid_specs_have_no_problems_and_are_json(kind, spec):
         ("policies", POLICY, "action", changed("field.names", ("x", "y", "z")), "action.field.names has 3 elements"),
         ("policies", POLICY, "action", changed("field.shape", (0,)), "action.field.shape"),
         ("policies", POLICY, "action", changed("field.low", (1.0, 2.0, 3.0)), "action.field.low has 3 elements"),
+        ("policies", POLICY, "action", changed("field.low", (0.2,)), "action.field.low is (0.2,), which isn't at most"),
+        ("policies", POLICY, "action", changed("field.high", (float("nan"),)), "action.field.high, (nan,)"),
         ("policies", POLICY, "config_schema", {"type": "array"}, "config_schema#/type"),
         ("policies", POLICY, "config_schema", {"type": "object", "default": {1, 2}}, "config_schema"),
         ("policies", POLICY, "config_schema", {"$schema": "http://json-schema.org/draft-07/schema#"}, "config_schema"),
