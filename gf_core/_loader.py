@@ -28,6 +28,7 @@ State = Literal["loaded", "disabled", "failed", "incompatible"]
 SLOW_SECONDS = 0.2
 HEAVY_MODULES = ("torch", "transformers", "peft", "jax", "tensorflow", "mujoco", "gymnasium", "scipy", "PIL")
 """What a plugin shouldn't import before one of its objects is used."""
+NO_HOOK = "it implements no hook"
 
 OWN_DISTRIBUTION, OWN_NAMESPACE = "grinningface", "gf"
 HOOKS = tuple(name for name in dir(hookspecs) if name.startswith("gf_"))
@@ -90,7 +91,7 @@ def load_one(candidate: Candidate) -> Plugin:
         raise
     except BaseException as error:  # SystemExit, and what test frameworks derive from BaseException
         log.debug("%s failed", plugin.title, exc_info=error)
-        plugin.end("incompatible" if isinstance(error, _IncompatibleError) else "failed", _reason(error))
+        plugin.end("incompatible" if isinstance(error, _IncompatibleError) else "failed", what_and_where(error))
         plugin.seconds = plugin.seconds or time.perf_counter() - start
     heavy = [name for name in HEAVY_MODULES if name in sys.modules and name not in before]
     if heavy:
@@ -160,7 +161,7 @@ def _offered(plugin: Plugin) -> dict[str, list[Spec]]:
     if misspelled:
         raise PluginError("; ".join(misspelled))
     if not plugin.hooks.get_hookcallers(found):
-        plugin.warnings.append("it implements no hook")
+        plugin.warnings.append(NO_HOOK)
     offered: dict[str, list[Spec]] = {}
     for kind in KINDS:
         hook = f"gf_register_{kind}"
@@ -232,7 +233,7 @@ def _api_version(found: object) -> object:
     return getattr(found, "gf_api_version", getattr(module, "gf_api_version", API_VERSION))
 
 
-def _reason(error: BaseException) -> str:
+def what_and_where(error: BaseException) -> str:
     """What went wrong, in one line, and where in the plugin it did."""
     if isinstance(error, PluginError):
         return one_line(str(error), 2000)

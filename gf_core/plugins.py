@@ -186,6 +186,8 @@ class PluginHost:
         for plugin in self._plugins:
             if plugin.state != "loaded" and namespace_of(plugin.candidate) == namespace:
                 return f"the {plugin.title} isn't loaded ({plugin.state}: {plugin.reason})"
+        if namespace == "local" and not any(namespace_of(plugin.candidate) == namespace for plugin in self._plugins):
+            return "what is called local/… comes from a file: --plugin FILE"
         return ""
 
 

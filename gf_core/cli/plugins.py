@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli._extra import extra_commands
 from gf_core.cli.plugins_install import install_command, search_command, uninstall_command
@@ -127,14 +128,16 @@ def check_command(name: str, suite: str, settings: tuple[str, ...], as_json: boo
       gf plugins check acme-vla --set acme-vla/open-v1:checkpoint=./weights
     """
     from gf_core.testing.kit import CHECKS, check_plugin
-    from gf_core.testing.projects import as_installed
+    from gf_core.testing.projects import as_installed, is_project
 
     given = _by_id(settings)
     with contextlib.ExitStack() as stack:
         file = [Path(name)] if name.endswith((".py", ".json")) else []
-        if Path(name).is_dir():
+        if is_project(name):
+            click.echo(f"checking the project in {name}", err=True)
             name = stack.enter_context(as_installed(Path(name)))
         host = make_host([*file, *plugin_files], strict=False)
+        stack.enter_context(stdout_to_stderr())  # what plugins print
         found = check_plugin(Path(name).name.removesuffix(".py") if file else name, host, suite=suite, settings=given)
     failed = [one for one in found if one.outcome == "fail"]
     if as_json:

@@ -62,7 +62,7 @@ def command(
     """Drive the recordings of RUN through the environment again, and compare what happens with the records.
 
     Without EPISODE all episodes are verified, and the first that differs is named with its step. EPISODE is an id, or
-    first-failure; it can be filmed. Exits with 1 if something went otherwise than recorded.
+    first-failure; it can be filmed. Exits with 1 if something went otherwise than recorded, or nothing could be compared.
 
     \b
     Examples:
@@ -109,6 +109,9 @@ def _verify(run: Run, host: PluginHost, suite_file: Path | None, by: By | None, 
         promise = "exactly as recorded" if found.by == "actions" else "to the recorded outcomes"
         click.echo(f"replayed {promise}: physics verified, policy unverified")
         return 0
+    if not found.differences:
+        click.echo("nothing could be compared, so nothing is verified")
+        return DIFFERENT
     click.echo(f"{len(found.differences)} replayed otherwise than recorded; the first: {found.differences[0]}")
     return DIFFERENT
 

@@ -54,8 +54,8 @@ class Verification:
 
     @property
     def equal(self) -> bool:
-        """Whether everything that was compared went as recorded."""
-        return not self.differences
+        """Whether something was compared, and all of it went as recorded."""
+        return self.compared > 0 and not self.differences
 
 
 def how_to_drive(identity: Mapping[str, Any]) -> tuple[By, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import keyword
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -57,6 +60,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_OURS = ("gf_core", "gf_envs", "gf_policies", "gf_techniques")
 _RESERVED = ("gf", "local", "grinningface", "test", "tests")
 
 
@@ -77,6 +81,9 @@ def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
     if not _NAME.fullmatch(name) or len(name) > 60 or name in _RESERVED:
         hint = "a-z, 0-9 and hyphens, as in acme-vla; not gf, local or grinningface"
         raise GrinningFaceError(f"{name!r} can't be its name", where="NAME", hint=hint)
+    if why := _taken(name.replace("-", "_")):
+        what = f"its package would be called {name.replace('-', '_')!r}, and {why}"
+        raise GrinningFaceError(what, where="NAME", hint="give another name")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise GrinningFaceError("the folder holds something already", where=str(folder), hint="give a new one with --out")
     chosen, package = KINDS[kind], name.replace("-", "_")
@@ -103,6 +110,17 @@ def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
     if kind == "backbone":
         write(f"{package}/backbone.py", _backbone(words))
     return written
+
+
+def _taken(package: str) -> str:
+    """Why a package can't have this name; empty if it can."""
+    if keyword.iskeyword(package):
+        return "that is a word of Python"
+    if package in sys.stdlib_module_names or package in _OURS:
+        return "that is a module of Python or of this program"
+    found = importlib.util.find_spec(package)
+    # One without a file is a folder beside the caller's, perhaps of the very project that is written anew.
+    return f"another module has that name ({found.origin})" if found is not None and found.origin is not None else ""
 
 
 def _places(kind: str, chosen: Kind, package: str) -> dict[str, str]:

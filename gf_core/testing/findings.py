@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gf_core._loader import what_and_where
 from gf_core.errors import GrinningFaceError, MissingDependencyError
-from gf_core.registry import one_line
 
 Outcome = Literal["pass", "fail", "skip"]
 
@@ -75,7 +75,7 @@ def tried(code: str, subject: str, check: Callable[[], str | None]) -> KitFindin
     except GrinningFaceError as error:
         wrong = error.line
     except (Exception, SystemExit) as error:
-        wrong = one_line(error)
+        wrong = what_and_where(error)
     return KitFinding(code=code, subject=subject, outcome="fail" if wrong else "pass", detail=wrong or "")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gf_core.canonical import derive_seed
 from gf_core.contracts import ActionChunk, BatchEnv, Observation, Policy, PolicyContext
-from gf_core.errors import GrinningFaceError
+from gf_core.errors import GrinningFaceError, PluginError
 from gf_core.evaluation.actions import PolicyFaultError, check_chunk, unplayable, wild_limits
 from gf_core.evaluation.environment import make_env
 from gf_core.evaluation.matching import check_actions, check_observes, check_privileged
@@ -46,11 +46,17 @@ def check_policy(
     spec: PolicySpec, host: PluginHost, suites: Sequence[Suite], *, settings: Sequence[str] = ()
 ) -> list[KitFinding]:
     """The checks of a policy, on the first episodes of the first suite that it fits."""
+    config = apply_settings(tuple(settings), spec.config_schema, source="settings")
+    try:
+        interface = interface_of(spec, config)
+    except PluginError as error:  # the plugin's own fault; other errors say what a user has to do
+        found = KitFinding(code="GF511", subject=spec.id, outcome="fail", detail=error.line)
+        return [found, *skipped(_POLICY[1:], spec.id, "GF511 comes first")]
+    except GrinningFaceError as error:
+        return skipped(_POLICY, spec.id, f"it can't be tried: {error.line}")
     reasons = []
     for suite in suites:
         try:
-            config = apply_settings(tuple(settings), spec.config_schema, source="settings")
-            interface = interface_of(spec, config)
             env = _stage(spec, interface, suite, host)
         except GrinningFaceError as error:
             reasons.append(f"it can't be tried on {suite.id}: " + error.line)

@@ -14,6 +14,12 @@ from gf_core._discovery import GROUP, normalised
 from gf_core.errors import GrinningFaceError
 
 
+def is_project(name: str) -> bool:
+    """Whether a project's directory is meant, and not a plugin of that name: by how it is written, or by what lies there."""
+    path = Path(name)
+    return path.is_dir() and (len(path.parts) != 1 or "/" in name or (path / "pyproject.toml").is_file())
+
+
 @contextmanager
 def as_installed(project: Path) -> Iterator[str]:
     """The name of the distribution that a project's directory makes; within, its plugins are found, and imported from there.

@@ -181,6 +181,9 @@ def train(vla: VLA, batch: Batch, steps: range, optimizer: torch.optim.Optimizer
             losses = vla(batch)
         if not losses:
             break
+        for name, loss in losses.items():
+            if not isinstance(loss, Tensor):
+                raise TypeError(f"the loss {name} is a {type(loss).__name__}, not a scalar tensor")
         optimizer.zero_grad()
         torch.autograd.backward(torch.stack([loss.sum() for loss in losses.values()]).sum())
         optimizer.step()

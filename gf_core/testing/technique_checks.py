@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gf_core.errors import GrinningFaceError
+from gf_core.errors import GrinningFaceError, did_you_mean
 from gf_core.schemas import apply_settings
 from gf_core.specs import TechniqueSpec
 from gf_core.testing.findings import KitFinding, first_then_others, skipped
@@ -47,6 +48,9 @@ _TECHNIQUE = ("GF551", "GF552", "GF553", "GF554")
 def check_technique(spec: TechniqueSpec, host: PluginHost, *, settings: Sequence[str] = ()) -> list[KitFinding]:
     """The checks of a technique, in the first of a few stages that it can be part of."""
     config = apply_settings(tuple(settings), spec.config_schema, source="settings")
+    if wrong := _unknown(spec, host):
+        found = KitFinding(code="GF551", subject=spec.id, outcome="fail", detail=wrong)
+        return [found, *skipped(_TECHNIQUE[1:], spec.id, "GF551 comes first")]
     trials, reasons = _trials(spec, config, host)
     if not trials:
         return skipped(_TECHNIQUE, spec.id, "it can't be part of a stage of the kit's small policy: " + " | ".join(reasons))
@@ -54,6 +58,18 @@ def check_technique(spec: TechniqueSpec, host: PluginHost, *, settings: Sequence
     trial, alone = trials[0], trials[-1]
     checks = (trial.trains, trial.comes_back, alone.keeps_to_its_roles, trial.can_be_stopped)
     return first_then_others(spec.id, dict(zip(_TECHNIQUE, checks, strict=True)))
+
+
+def _unknown(spec: TechniqueSpec, host: PluginHost) -> str:
+    """Which technique that it names there is not; empty for none. Conflicts may be with techniques that aren't installed."""
+    own = spec.id.partition("/")[0]
+    for field, names in (("requires", spec.requires), ("conflicts", spec.conflicts)):
+        for name in names:
+            known_here = field == "requires" or name.partition("/")[0] in ("gf", own) or "/" not in name
+            if known_here and name not in host.techniques:
+                hint = did_you_mean(name, [each.id for each in host.techniques])
+                return f"{field} names {name!r}, and there is no such technique" + (f"; {hint}" if hint else "")
+    return ""
 
 
 def _trials(spec: TechniqueSpec, config: Mapping[str, Any], host: PluginHost) -> tuple[list[_Trial], list[str]]:
@@ -109,6 +125,18 @@ def _defaults(name: str, host: PluginHost) -> dict[str, Any]:
     return dict(apply_settings((), host.techniques.get(name).config_schema, source=name))
 
 
+def _misspelled(technique: Technique) -> str | None:
+    """A method that is called like one that a stage calls, but for a typo or the order of its words."""
+    called = [name for name in vars(Technique) if callable(getattr(Technique, name)) and not name.startswith("_")]
+    own = {name for kind in type(technique).__mro__ if not issubclass(Technique, kind) for name in vars(kind)}
+    for name in sorted(own - {"updates", *called}):
+        close = [other for other in called if sorted(other.split("_")) == sorted(name.split("_"))]
+        close += get_close_matches(name, called, n=1, cutoff=0.8)
+        if close and callable(getattr(technique, name)):
+            return f"it has a method {name!r}, which nothing calls; did you mean {close[0]!r}?"
+    return None
+
+
 class _Trial:
     def __init__(self, plan: _Plan, host: PluginHost) -> None:
         self._plan, self._host = plan, host
@@ -128,6 +156,8 @@ class _Trial:
     def trains(self) -> str | None:
         """A few steps, and the stage's end."""
         vla, batch = self.begin()
+        if wrong := _misspelled(self._technique):
+            return wrong
         before = _values(vla)
         losses = train(vla, batch, range(1, 2))
         if not losses:

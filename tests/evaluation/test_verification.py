@@ -241,3 +241,10 @@ def test_mistakes(host, recorded, tmp_path):
     rewrite(run, 1, episode="e001", steps="seven")
     with pytest.raises(RunDirectoryError, match="episode row 2 has no proper 'steps'"):
         verify_run(runs.read_run(run.path), suite, host)
+
+
+def test_faults_alone_verify_nothing(play, write_suite, host):
+    suite = write_suite([{"scene": {"fault": "always"}}])
+    found = verify_run(play(suite).run, load_suite(str(suite), host), host)
+    assert (found.compared, found.not_compared, found.differences) == (0, 1, ())
+    assert not found.equal

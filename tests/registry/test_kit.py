@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import SkipTest
 
 import pytest
 from reach_suites import FAKES, suite_document
@@ -70,7 +71,7 @@ BROKEN = {
     "dtype": ({"act": "actions = actions.astype(float)"}, "GF511", "float64"),
     "nan": ({"act": "actions[1, 2, 3] = np.nan"}, "GF511", "isn't finite"),
     "raises later": ({"act": "raise ValueError('no weights')"}, "GF511", "ValueError: no weights"),
-    "exits": ({"act": "raise SystemExit(3)"}, "GF511", "SystemExit"),
+    "exits": ({"act": "raise SystemExit(3)"}, "GF511", "sys.exit(3) (mine.py, line "),
     "unseeded": ({"act": "actions[:, :, 1] = random.random() * 0.01"}, "GF512", "a second one with the same seeds"),
     "remembers": (
         {"act": "self._seen += 1; actions[:, :, 1] = 0.001 * self._seen"},
@@ -311,6 +312,37 @@ def test_what_does_not_fit_is_skipped() -> None:
     assert "emits 'joint_delta'" in told
 
 
+def test_a_plugin_without_a_hook_fails(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('"""The module beside the one with the hooks."""\n')
+    assert outcomes(tmp_path / "mine.py") == {
+        "GF501": "fail: it implements no hook; does 'mine.py' name the module that has them?"
+    }
+
+
+@pytest.mark.parametrize("body", ["return None", "raise ValueError('no')"])
+def test_an_interface_that_breaks_fails(write: Callable[..., Path], body: str) -> None:
+    path = write()
+    text = path.read_text().replace('"entry_point": "mine:', '"interface": "mine:sees", "entry_point": "mine:')
+    path.write_text(f"{text}\n\ndef sees(config):\n    {body}\n")
+    found = outcomes(path)
+    assert found["GF511"].startswith("fail: mine.py: ")
+    assert found["GF512"] == "skip: GF511 comes first"
+
+
+def test_nothing_tried_is_no_pass(tmp_path: Path, write: Callable[..., Path]) -> None:
+    path = write()
+    needs = '"required": ["skill"], "properties": {"skill": {"type": "number"}, '
+    path.write_text(path.read_text().replace('"properties": {', needs))
+
+    class Untried(PluginKit):
+        plugin = "mine"
+        files = (path,)
+        suite = "gf/smoke@1"
+
+    with pytest.raises(SkipTest, match="it needs settings: skill"):
+        Untried().test_the_kit()
+
+
 class TestExpert(PluginKit):
     """As a plugin's author writes it."""
 
@@ -333,6 +365,7 @@ def test_through_the_command_line(write: Callable[..., Path], capfd: pytest.Capt
     path = write(act="actions[0, 0, 0] = np.inf")
     assert main(["plugins", "check", str(path)]) == 1
     assert "failed   GF511  local/mine-v1" in capfd.readouterr().out
+    path.write_text(path.read_text().replace("def close(self):", "def close(self):\n        print('closed')"))
     assert main(["plugins", "check", str(path), "--json"]) == 1
     document = json.loads(capfd.readouterr().out)
     validate(document, "kit", source="gf plugins check")

@@ -97,6 +97,26 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     ),
     "technique: raises": (TECHNIQUE, "def after_step(self, vla, step): raise RuntimeError('no')", "GF551", "RuntimeError: no"),
     "technique: raises in setup": (TECHNIQUE, "def setup(self, vla): raise RuntimeError('no')", "GF551", "RuntimeError: no"),
+    "technique: misspells": (TECHNIQUE, "def step_after(self, vla, step): pass", "GF551", "did you mean 'after_step'?"),
+    "technique: mistypes": (TECHNIQUE, "def loses(self, vla, context, batch): pass", "GF551", "did you mean 'losses'?"),
+    "technique: a number": (
+        TECHNIQUE,
+        "def losses(self, vla, context, batch): return {'x': 1.0}",
+        "GF551",
+        "x is a float, not a",
+    ),
+    "technique: requires": (
+        TECHNIQUE.replace("({requires})", "('gf/full-finetune-v1', 'gf/lora-v2')"),
+        "",
+        "GF551",
+        "requires names 'gf/lora-v2', and there is no such technique",
+    ),
+    "technique: conflicts": (
+        TECHNIQUE.replace("({requires})", "({requires}), conflicts=('acme/any-v1', 'gf/lora-v2')"),
+        "",
+        "GF551",
+        "conflicts names 'gf/lora-v2', and there is no such technique",
+    ),
     "technique: trains nothing": (
         TECHNIQUE,
         "def setup(self, vla): vla.extras['mine'] = torch.nn.Linear(2, 2)",

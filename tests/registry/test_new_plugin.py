@@ -68,11 +68,37 @@ def test_names_that_cannot_be(name: str, tmp_path: Path, capfd: pytest.CaptureFi
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("lambda", "a word of Python"),
+        ("json", "a module of Python"),
+        ("gf-core", "of this program"),
+        ("numpy", "another module has"),
+    ],
+)
+def test_names_of_other_modules(name: str, why: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "new", "policy", name, "--out", str(tmp_path / "x")]) == 2
+    assert why in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_nothing_is_written_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["plugins", "new", "policy", "acme", "--out", str(tmp_path)]) == 2
     assert "holds something already" in capfd.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_of_its_name_is_no_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gf_envs").mkdir()
+    assert main(["plugins", "check", "gf_envs"]) == 0
+    assert "project" not in capfd.readouterr().err
+    assert main(["plugins", "check", "./gf_envs"]) == 2
+    assert "no pyproject.toml" in capfd.readouterr().err
 
 
 def test_a_project_that_is_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
