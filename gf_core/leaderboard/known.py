@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gf_core._shipped import known_folder
+from gf_core._shipped import PACKAGE, known_folder
 from gf_core.canonical import JSON, canonical_json
 from gf_core.runs import read_run
 from gf_core.schemas import load_document
@@ -46,7 +46,7 @@ def _of(document: Mapping[str, Any], decks: set[str]) -> dict[str, JSON]:
     robot = [source for source in document["sources"] if source["kind"] == "lerobot"]
     questions = [source for source in document["sources"] if source["kind"] == "conversations"]
     found: dict[str, JSON] = {
-        "backbone": f"{_model(recipes[0])} (weights {document['links'][0]['backbone_fingerprint'][:12]})",
+        "backbone": _backbone(recipes[0]["backbone"], document["links"][0]["backbone_fingerprint"]),
         "technique": "; ".join(_stage(stage) for recipe in recipes for stage in recipe["stages"]),
         "head": _head(last),
         # The most that any stage changed: stages mostly change the same parameters again.
@@ -64,10 +64,17 @@ def _of(document: Mapping[str, Any], decks: set[str]) -> dict[str, JSON]:
     return found
 
 
-def _model(recipe: Mapping[str, Any]) -> str:
-    """The model's name; of a folder its last part, since where it lies is nobody's business."""
-    backbone = recipe["backbone"]
-    model = str(backbone["settings"].get("model", backbone["id"]))
+def _backbone(backbone: Mapping[str, Any], fingerprint: str) -> str:
+    """The model and its weights. Random ones are called so: their hash would make another backbone of every training seed."""
+    random = backbone["settings"].get("init") == "random"
+    return f"{_model(backbone)} ({'random weights' if random else f'weights {fingerprint[:12]}'})"
+
+
+def _model(backbone: Mapping[str, Any]) -> str:
+    """The model's name: of a folder its last part, since where it lies is nobody's business; of a plugin's own the plugin's."""
+    model = str(backbone["settings"].get("model", PACKAGE))
+    if model.startswith(PACKAGE):
+        return str(backbone["id"])
     return Path(model).name if Path(model).exists() else model
 
 
