@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from gf_core.errors import GrinningFaceError, UnknownIdError
 from gf_core.leaderboard.board import Added, add, adding, change, init, read_board
 from gf_core.leaderboard.board.outcomes import unpack_run
+from gf_core.leaderboard.rules import RULES
 from gf_core.plugins import PluginHost
 from gf_core.schemas import validate
 from gf_core.summary import summarize
@@ -229,17 +231,52 @@ def test_through_the_command_line(gf: Gf, tmp_path: Path, forge: Forge, submit: 
     assert (code, "there is no leaderboard.json" in text) == (2, True)
 
 
-def test_a_comment_escapes_what_strangers_wrote(gf: Gf, tmp_path: Path) -> None:
-    rule = {"code": "GF404", "title": "Rows.", "status": "fail", "detail": "<img src=x> @everyone [a](http://b) | c"}
-    one = {"file": "a`b`.zip", "sha256": None, "name": "# big", "badge": "disputed", "means": "a rule is broken"}
-    submission = {**one, "first_failed": "GF404", "rules": [rule], "runs": []}
-    document = {"schema_version": "1.0", "kind": "verdict", "submissions": [submission]}
+STRANGERS = (
+    "an entry",
+    "http://1249763844/login",
+    "https://evil/x",
+    "www.evil.com",
+    "mailto:a@evil.com",
+    "@everyone, see #12, GH-12, a/b#12 and 1688c51a0b2f",
+    "<img src=x> [a](http://b) | c \\| d",
+    "a`b``c",
+    "`",
+    "# big\n\n- [ ] _a_ **b** ~~c~~ &#64;everyone",
+    " ",
+    "",
+)
+
+
+@pytest.mark.parametrize("strange", STRANGERS)
+def test_a_comment_says_what_strangers_wrote_as_code_and_nothing_else(gf: Gf, tmp_path: Path, strange: str) -> None:
+    """GitHub looks for links, people, numbers of issues and hashes of commits everywhere but in code."""
+    code_span = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+    rules = [{"code": code, "title": strange, "status": "fail", "detail": strange} for code in ("GF404", "GF499")]
+    rate = {"name": strange, "k": 1, "n": 2, "estimate": 0.5, "interval": None}
+    run = {"path": strange, "suite": strange, "suite_sha256": "", "ranked": True, "policy": strange, "episodes": 2}
+    run |= {"env_errors": 0, "replayed_by": None, "splits": [{"split": strange, "rates": [rate]}]}
+    one = {"file": strange, "sha256": None, "name": strange, "badge": "disputed", "means": strange, "first_failed": "GF404"}
+    document = {"schema_version": "1.0", "kind": "verdict", "submissions": [{**one, "rules": rules, "runs": [run]}]}
     (tmp_path / "verdict.json").write_text(json.dumps(document))
     code, text, _ = gf("leaderboard", "comment", tmp_path / "verdict.json")
     assert code == 0
-    assert not set("<>@[]`") & set(text.replace("| c", ""))
-    assert "GF404" in text
-    (tmp_path / "verdict.json").write_text(json.dumps({**document, "submissions": [{"file": 1}]}))
+    assert code_span.sub("TEXT", text).splitlines() == [
+        "### TEXT · TEXT: disputed",
+        "",
+        "a rule is broken.",
+        "",
+        f"- GF404, fail: {RULES['GF404'].title} TEXT",
+        "- GF499, fail: TEXT TEXT",
+        "",
+        "- TEXT, TEXT: TEXT 1/2",
+        "",
+        "Counted again from the recorded episodes. A maintainer decides whether it becomes an entry.",
+    ]
+    assert {found.strip() for _, found in code_span.findall(text)} == {strange.replace("\n", "\\n").strip()}
+
+
+def test_a_comment_is_made_of_verdicts_alone(gf: Gf, tmp_path: Path) -> None:
+    (tmp_path / "verdict.json").write_text(json.dumps({"schema_version": "1.0", "kind": "verdict", "submissions": [{"file": 1}]}))
     code, _, text = gf("leaderboard", "comment", tmp_path / "verdict.json")
     assert (code, "submissions/0" in text) == (2, True)
 
