@@ -60,16 +60,18 @@ def seeds_needed(
 
     Returns:
         The fewest seeds, from those at hand on, that find the observed difference with the probability ``power`` if it is the
-        true one; ``None`` where no number up to ``most`` does: no difference was observed, or the clusters decide.
+        true one; those at hand only if the test finds it with them. ``None`` where no number up to ``most`` is known to do: no
+        difference was observed, the clusters decide, or the difference varies with neither seeds nor clusters and isn't found.
 
     Raises:
         GrinningFaceError, ValueError: as :func:`two_level_difference`.
     """
     difference, spread = difference_spread(first, second)
     fewest = 1 + round(min(degrees for _, degrees in spread.seeds))
-    if difference == 0:
-        return None
-    for seeds in range(fewest, most + 1):
+    found = two_level_test(first, second).p <= alpha
+    if difference == 0 or spread.variance <= 0:  # no variance tells what more seeds would do
+        return fewest if found else None
+    for seeds in range(fewest if found else fewest + 1, most + 1):
         more = _with_seeds(spread, seeds / fewest)
         reach = student(1 - alpha, more.degrees) + student(2 * power - 1, more.degrees)
         if reach**2 * more.variance <= difference**2:

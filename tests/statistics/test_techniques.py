@@ -81,6 +81,26 @@ def test_no_number_of_seeds_makes_up_for_too_few_clusters() -> None:
     assert seeds_needed(one, one) is None
 
 
+@pytest.mark.parametrize(("clusters", "found"), [(2, False), (4, False), (7, False), (8, True), (30, True)])
+def test_seeds_at_hand_are_named_only_where_they_separate_although_nothing_varies(clusters: int, found: bool) -> None:
+    always, never = results_of(np.full((3, clusters), 4)), results_of(np.zeros((3, clusters)))
+    assert (two_level_test(always, never).p <= 0.05) == found
+    assert seeds_needed(always, never) == (3 if found else None)
+    assert seeds_needed(always, always) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 12), st.sampled_from([0.05, 0.01]), st.sampled_from([0.5, 0.8]))
+def test_a_number_at_hand_is_never_named_where_the_test_does_not_separate(
+    seed: int, clusters: int, alpha: float, power: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    ease = rng.normal(0, 2, clusters)
+    one, other = play(rng, 3, 0.4, 3.0, ease), play(rng, 4, 0.4, -1.0, ease)
+    needed = seeds_needed(one, other, alpha=alpha, power=power)
+    assert needed is None or needed > 3 or two_level_test(one, other).p <= alpha
+
+
 def test_two_seeds_are_no_claim() -> None:
     two = results_of(np.ones((2, 5)))
     with pytest.raises(GrinningFaceError, match="at least 3 training seeds"):

@@ -51,7 +51,7 @@ class Compared:
         p_adjusted: Holm's, over the family.
         separable: whether p_adjusted is at most 1 - LEVEL.
         seeds_needed: what would separate the techniques with the probability POWER, if the observed difference is the true one,
-            on the same episodes; ``None`` if they are separable, and where no number would do.
+            on the same episodes; ``None`` if they are separable, and where no number is known to do.
         episodes_needed: the same for these models, in common episodes of each seed; ``None`` for a claim.
         problem: why nothing was compared; empty if something was.
     """

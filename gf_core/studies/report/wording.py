@@ -90,7 +90,8 @@ def needs(one: Compared) -> str:
     if one.difference == 0:
         return "no number: no difference was observed"
     if one.claim:
-        return f"about {one.seeds_needed} seeds" if one.seeds_needed else f"more targets: {MOST_SEEDS} seeds wouldn't do"
+        none = f"more targets: no number of seeds up to {MOST_SEEDS} is known to do"
+        return f"about {one.seeds_needed} seeds" if one.seeds_needed else none
     return f"about {rounded(one.episodes_needed):,} episodes" if one.episodes_needed else "no number"
 
 

@@ -17,6 +17,7 @@ from gf_core.studies.document import Cell, Study
 from gf_core.studies.folder import StudyFolder
 from gf_core.studies.report.evidence import Condition, StudyEvidence, read_evidence_of_study
 from gf_core.studies.report.tables import Table, make_tables
+from gf_core.studies.report.wording import needs
 
 from . import making
 from .making import Skill, make_study, write_cell, write_run, write_study, write_whole_study
@@ -110,6 +111,15 @@ def test_fewer_than_three_seeds_are_no_claim(tmp_path: Path) -> None:
     assert not lora.claim
     assert lora.seeds == (1, 1)
     assert lora.seeds_needed is None
+
+
+def test_where_nothing_varies_no_number_of_seeds_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    skills = {"full": Skill(-1.0, 0.5), "lora": Skill(1.5, 1.5), "scratch": Skill(0.5, 0.5)}
+    write_whole_study(root, make_study(), PLAN[:8], skills)
+    lora = tables_of(root)["val"].compared["success"][0]
+    assert (lora.claim, lora.difference, lora.separable, lora.seeds_needed) == (True, 1.0, False, None)
+    assert needs(lora) == "more targets: no number of seeds up to 100 is known to do"
 
 
 def test_only_common_episodes_are_compared(tmp_path: Path) -> None:
