@@ -81,8 +81,8 @@ def two_level_interval(results: SeedResults, *, level: float = LEVEL) -> Techniq
     variance: then there are as many independent episodes as clusters, and R - 1 degrees of freedom.
 
     Raises:
-        GrinningFaceError: fewer than :data:`FEWEST_SEEDS` seeds with episodes, or fewer than two clusters.
-        ValueError: k > n or negative counts.
+        GrinningFaceError: fewer than :data:`FEWEST_SEEDS` seeds with episodes, or fewer than two clusters with any.
+        ValueError: k > n, or counts that are negative or not whole.
     """
     hits, sizes = _table(results)
     total = int(sizes.sum())
@@ -125,7 +125,7 @@ def difference_spread(first: SeedResults, second: SeedResults) -> tuple[float, S
     Raises:
         GrinningFaceError, ValueError: as :func:`two_level_interval`.
     """
-    names = sorted({name for results in (first, second) for seed in results for name in seed})
+    names = _clusters([*first, *second])
     residuals, rates = [], []
     for sign, results in ((1, first), (-1, second)):
         hits, sizes = _table(results, names)
@@ -142,15 +142,18 @@ def _table(results: SeedResults, names: Sequence[str] = ()) -> tuple[NDArray[np.
             f"a claim about a technique needs at least {FEWEST_SEEDS} training seeds, and there are {len(used)}",
             hint="train and evaluate it again with other seeds, or report a single model",
         )
-    names = names or sorted({name for seed in used for name, (_, n) in seed.items() if n > 0})
+    names = names or _clusters(used)
     if len(names) < 2:
         raise GrinningFaceError("a claim about a technique needs at least two clusters of episodes")
-    cells = sorted([[seed.get(name, (0, 0)) for name in names] for seed in used])
-    counts = np.array(cells, np.int64)
-    hits, sizes = counts[:, :, 0], counts[:, :, 1]
-    if (hits < 0).any() or (hits > sizes).any():
-        raise ValueError("0 ≤ k ≤ n doesn't hold")
-    return hits, sizes
+    if any(not 0 <= k <= n or k % 1 or n % 1 for seed in results for k, n in seed.values()):
+        raise ValueError("k and n must be whole numbers with 0 ≤ k ≤ n")
+    counts = np.array(sorted([[seed.get(name, (0, 0)) for name in names] for seed in used]), np.int64)
+    return counts[:, :, 0], counts[:, :, 1]
+
+
+def _clusters(results: SeedResults) -> list[str]:
+    """Names of the clusters that have episodes, sorted."""
+    return sorted({name for seed in results for name, (_, n) in seed.items() if n > 0})
 
 
 def _spread(residuals: Sequence[NDArray[np.float64]]) -> Spread:

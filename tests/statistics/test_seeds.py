@@ -136,8 +136,21 @@ def test_too_few_seeds_or_clusters_are_refused() -> None:
             two_level_difference(results_of(np.full((3, 10), 3)), broken)
     with pytest.raises(GrinningFaceError, match="two clusters"):
         two_level_interval([{"only": (1, 4)}] * 3)
-    with pytest.raises(ValueError, match="0 ≤ k ≤ n"):
-        two_level_interval([{"a": (5, 4), "b": (1, 4)}] * 3)
+    with pytest.raises(GrinningFaceError, match="two clusters"):
+        two_level_difference([{"only": (1, 4), "empty": (0, 0)}] * 3, [{"only": (2, 4)}] * 3)
+    for k, n in ((5, 4), (-1, 4), (1, 0), (0, -1), (1.5, 4), (1, 4.5)):
+        broken = [{"a": (k, n), "b": (1, 4), "c": (1, 4)}] * 3
+        with pytest.raises(ValueError, match="whole numbers with 0 ≤ k ≤ n"):
+            two_level_interval(broken)
+        with pytest.raises(ValueError, match="whole numbers with 0 ≤ k ≤ n"):
+            two_level_difference(broken, broken)
+
+
+def test_clusters_without_episodes_change_nothing() -> None:
+    one, other = results_of(np.tile([4, 3, 2, 4, 1], (3, 2))), results_of(np.repeat([[1], [3], [4]], 10, axis=1))
+    empty = {f"empty {n}": (0, 0) for n in range(50)}
+    assert two_level_interval([seed | empty for seed in one]) == two_level_interval(one)
+    assert two_level_difference([seed | empty for seed in one], other) == two_level_difference(one, other)
 
 
 seeds = st.lists(
