@@ -5,7 +5,7 @@ Episodes that share a cluster (for GrinningFace: the target emoji) are not indep
 clusters, and resampling is seeded by the counts themselves: the same run gives the same digits.
 
 Below, ``k`` and ``n`` are the successes and the episodes of each cluster, ``(G,)``, in any order. A cluster of no episodes is
-left out; negative counts, k > n or different lengths raise ValueError.
+left out; counts that are negative or not whole, k > n or different lengths raise ValueError.
 """
 
 from __future__ import annotations
@@ -144,9 +144,16 @@ def chance_corrected(rate: float, chance: float) -> float:
 
 
 def _counts(k: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    hits, sizes = np.asarray(k, np.int64), np.asarray(n, np.int64)
+    hits, sizes = _whole(k), _whole(n)
     if hits.shape != sizes.shape or hits.ndim != 1 or (hits < 0).any() or (hits > sizes).any():
         raise ValueError("k and n must be lists of the same length with 0 ≤ k ≤ n")
     hits, sizes = hits[sizes > 0], sizes[sizes > 0]
     order = np.lexsort((hits, sizes))  # sums of floats depend on it, in the last digit
     return hits[order], sizes[order]
+
+
+def _whole(counts: ArrayLike) -> NDArray[np.int64]:
+    given = np.asarray(counts)
+    if given.dtype.kind == "f" and not (np.isfinite(given) & (given == np.floor(given))).all():
+        raise ValueError("k and n must be whole numbers")
+    return given.astype(np.int64)

@@ -55,6 +55,13 @@ def test_nothing_scored_has_no_interval_and_nonsense_is_refused() -> None:
             cluster_interval(k, n)
 
 
+@pytest.mark.parametrize(("k", "n"), [([1.7], [2]), ([-0.5], [2]), ([1], [2.5]), ([float("nan")], [2]), ([1], [float("inf")])])
+def test_counts_that_are_not_whole_are_refused(k: list[float], n: list[float]) -> None:
+    with pytest.raises(ValueError, match="whole numbers"):
+        clustered_rate(k, n)
+    assert clustered_rate([1.0, 2.0], [2, 2]) == clustered_rate([1, 2], [2, 2])
+
+
 def test_correlation_is_the_anova_estimator_by_way_of_f() -> None:
     from scipy import stats
 
