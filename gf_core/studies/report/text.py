@@ -91,7 +91,7 @@ def _contrasts(table: Table, names: Names, width: int) -> Iterator[Line]:
             wanted = "" if needs(one) == NONE else f" ({needs(one)})"
             cells = [names.pair(one), name, difference, p, f"{verdict(one)}{wanted}"]
             rows.append((cells, "" if one.claim else "dim"))
-    yield from _grid(headers, rows, width, left={0, 1, 4})
+    yield from _grid(headers, rows, width, left={0, 1, 4}, repeated=2)
 
 
 def _probes(questions: Sequence[Questions], drift: Sequence[Drift], names: Names, width: int) -> Iterator[Line]:
@@ -152,17 +152,20 @@ def _wrapped(text: str, width: int, style: str) -> Iterator[Line]:
         yield ((line, style),)
 
 
-def _grid(headers: Sequence[str], rows: Sequence[_Row], width: int, left: set[int] | None = None) -> Iterator[Line]:
-    """Columns in as many tables, one below the other, as it takes to fit; each repeats the first column."""
+def _grid(
+    headers: Sequence[str], rows: Sequence[_Row], width: int, left: set[int] | None = None, repeated: int = 1
+) -> Iterator[Line]:
+    """Columns in as many tables, one below the other, as it takes to fit; each repeats the first ones, which name a row."""
     aligned = {0} if left is None else left
     widths = [max(len(cells[n]) for cells in [headers, *(c for c, _ in rows)]) for n in range(len(headers))]
+    names = range(repeated)
     blocks: list[list[int]] = [[]]
-    for column in range(1, len(headers)):
-        used = widths[0] + sum(len(_GAP) + widths[n] for n in blocks[-1])
-        if blocks[-1] and used + len(_GAP) + widths[column] > width:
+    for column in range(repeated, len(headers)):
+        used = sum(len(_GAP) + widths[n] for n in (*names, *blocks[-1]))
+        if blocks[-1] and used + widths[column] > width:
             blocks.append([])
         blocks[-1].append(column)
     for block in blocks:
         for cells, style in [(headers, "dim"), *rows]:
-            shown = [cells[n].ljust(widths[n]) if n in aligned else cells[n].rjust(widths[n]) for n in (0, *block)]
+            shown = [cells[n].ljust(widths[n]) if n in aligned else cells[n].rjust(widths[n]) for n in (*names, *block)]
             yield ((_GAP.join(shown).rstrip(), style),)

@@ -121,6 +121,16 @@ def test_text_holds_the_documents_numbers(whole: Path) -> None:
     assert "control: gf/expert-v1" in text
 
 
+def test_every_line_of_a_wrapped_contrast_says_by_which_rate(whole: Path) -> None:
+    lines = plain(render_study(read(whole), width=50)).splitlines()
+    shown = [line.split() for line in lines if re.match(r"(lora|full) − (full|scratch) ", line)]
+    heads = [line.split() for line in lines if line.startswith("contrast ")]
+    assert len(heads) > 1
+    assert all(head[:2] == ["contrast", "by"] for head in heads)
+    assert len(shown) == 4 * len(heads)
+    assert all(line[3] in ("success", "intent") for line in shown)
+
+
 def test_the_document_is_valid_and_its_hashes_are_those_of_the_files(whole: Path) -> None:
     document: Any = to_document(read(whole))
     validate(document, "study_report", source="report")
