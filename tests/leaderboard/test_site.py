@@ -24,6 +24,7 @@ from gf_core.leaderboard.board import change, init, read_board
 from gf_core.leaderboard.board.ranking import outcomes, rank
 from gf_core.leaderboard.board.repository import write_json
 from gf_core.leaderboard.site import build
+from gf_core.leaderboard.site.model import make_matrix
 from gf_core.plugins import load_plugins
 from gf_core.schemas import validate
 from gf_core.statistics import paired_episodes_needed, paired_permutation
@@ -149,6 +150,63 @@ def test_techniques_with_three_seeds_are_claims_and_others_are_not(site: Path) -
     text = (site / "techniques.html").read_text(encoding="utf-8")
     assert text.count("3 seeds, [") == 3
     assert 'class="few"' in text
+
+
+LARGE = {"stages": [{"steps": 10}], "seed": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"robot_data": ["gf/demos@1", "gf/demos@1 (again)"]},
+        {"vision_language_data": ["captions"]},
+        {"trainable_parameters": 7},
+        {"total_parameters": 8},
+        {"trained_items": []},
+        {"selected_by": ["gf/dev@1"]},
+        {"recipe": json.dumps({**LARGE, "stages": [{"steps": 11}]})},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_only_what_differs_in_the_training_seed_alone_is_pooled(tmp_path: Path, change: dict[str, Any]) -> None:
+    init(tmp_path, title="Ours", storage="files")
+    for seed in range(4):
+        card = {"backbone": "some/vlm", "training_seed": seed, "recipe": json.dumps({**LARGE, "seed": seed})}
+        write_entry(tmp_path, f"Seed {seed}", 0.6, seed=seed, **{**card, **(change if seed == 3 else {})})
+    (table,) = rank(read_board(tmp_path), load_plugins()).tables
+    (several,) = make_matrix(table).cells.values()
+    assert sorted((len(cell.entries), cell.enough) for cell in several) == [(1, False), (3, True)]
+    assert all(cell.apart for cell in several)
+
+
+def test_a_policy_under_several_names_is_one_seed(tmp_path: Path) -> None:
+    init(tmp_path, title="Ours", storage="files")
+    drawn = (0, 1, 1, 2)
+    ids = [
+        write_entry(tmp_path, f"Seed {number}", 0.6, seed=seed, backbone="some/vlm", training_seed=number)
+        for number, seed in enumerate(drawn)
+    ]
+    (table,) = rank(read_board(tmp_path), load_plugins()).tables
+    ((cell,),) = make_matrix(table).cells.values()
+    assert (len(cell.entries), len(cell.repeated), cell.enough) == (3, 1, True)
+    assert {*cell.entries, *cell.repeated} == set(ids)
+    ((cell,),) = make_matrix(table, dict.fromkeys(ids, "one policy")).cells.values()
+    assert (len(cell.entries), len(cell.repeated), cell.enough) == (1, 3, False)
+    for number, name in enumerate(ids):
+        change = {"prints": f"{number:016x}" + f"{number % 2:016x}" + "." * 16 * (len(suite().episodes) - 2)}
+        edit(tmp_path / "entries" / name / "outcomes.json", lambda d, change=change: d["runs"][0].update(change))
+    (table,) = rank(read_board(tmp_path), load_plugins()).tables
+    ((cell,),) = make_matrix(table).cells.values()
+    assert (len(cell.entries), len(cell.repeated), cell.enough) == (2, 2, False)
+
+
+def test_without_a_training_seed_an_entry_is_none_of_several(tmp_path: Path) -> None:
+    init(tmp_path, title="Ours", storage="files")
+    for seed in range(3):
+        write_entry(tmp_path, f"Seed {seed}", 0.6, seed=seed, backbone="some/vlm", **({"training_seed": seed} if seed else {}))
+    (table,) = rank(read_board(tmp_path), load_plugins()).tables
+    ((cell,),) = make_matrix(table).cells.values()
+    assert (len(cell.entries), cell.enough) == (3, False)
 
 
 def test_a_site_is_replaced_and_nothing_else_is(site: Path, board: Path, tmp_path: Path) -> None:

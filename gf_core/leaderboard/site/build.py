@@ -160,7 +160,10 @@ class _Writer:
         for entry in self._listed:
             self._page(f"entries/{entry.id}.html", "entry.html.j2", root="../", **self._entry(entry))
         tables = self._ranking.tables
-        self._page("techniques.html", "techniques.html.j2", root="", matrices=[(t, make_matrix(t)) for t in tables])
+        committed = [one for epoch in self._epochs for one in epoch.commitments.values()]
+        policies = {one["entry"]: f"{one['policy']['id']} {one['policy']['spec_sha256']}" for one in committed}
+        matrices = [(table, make_matrix(table, policies)) for table in tables]
+        self._page("techniques.html", "techniques.html.j2", root="", matrices=matrices)
         self._page("targets.html", "targets.html.j2", root="", heats=[(t, make_heat(t)) for t in tables])
         self._page("compare.html", "compare.html.j2", root="", sources=self._comparisons())
         self._page("claims.html", "claims.html.j2", root="", claims=self._claims)
