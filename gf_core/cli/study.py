@@ -178,7 +178,7 @@ def _row(state: CellState) -> dict[str, Any]:
         "cell": state.cell.id,
         "state": state.state,
         "phase": (record.phase or None) if record else None,
-        "reason": (record.reason or None) if record else None,
+        "reason": state.told if state.damaged else (record.reason or None) if record else None,
         "seconds": sum(record.seconds.values()) if record else 0.0,
         "value": record.value if record else None,
     }

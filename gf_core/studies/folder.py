@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from gf_core._files import occupied, write_whole
-from gf_core.errors import RunDirectoryError
-from gf_core.runs import differences
+from gf_core.canonical import sha256
+from gf_core.errors import GrinningFaceError, RunDirectoryError
+from gf_core.runs import EPISODES, RUN, differences
 from gf_core.schemas import load_document
 from gf_core.studies.document import Cell, Study
 
@@ -130,14 +131,16 @@ class CellState:
     Attributes:
         cell: which.
         state: ``started`` is at work, or was interrupted.
-        record: its record, if it has ended.
+        record: its record, if it has ended and the record can be read.
         told: where it is, or why it failed; may be empty.
+        damaged: whether it failed because its record can't be read, or its files aren't those that it recorded.
     """
 
     cell: Cell
     state: State
     record: CellRecord | None
     told: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,9 +152,12 @@ class StudyResults:
 
     @cached_property
     def records(self) -> Mapping[Cell, CellRecord]:
-        """The record of every cell that has ended, in the study's order."""
-        found = {cell: read_record(self.folder.cell(cell)) for cell in self.study.cells}
-        return {cell: record for cell, record in found.items() if record is not None}
+        """The record of every cell that has ended, in the study's order; without those that can't be read."""
+        return {cell: found for cell, found in self._read.items() if isinstance(found, CellRecord)}
+
+    @cached_property
+    def _read(self) -> Mapping[Cell, CellRecord | str | None]:
+        return {cell: _record_or_why_not(self.folder.cell(cell)) for cell in self.study.cells}
 
     @cached_property
     def choices(self) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
@@ -160,10 +166,10 @@ class StudyResults:
         found = load_document(path, "study_choices")["choices"] if path.is_file() else []
         return {(entry["backbone"], entry["arm"], entry["head"]): entry for entry in found}
 
-    @property
+    @cached_property
     def states(self) -> tuple[CellState, ...]:
-        """How far each cell is, in the study's order."""
-        return tuple(_state(self, cell) for cell in self.study.cells)
+        """How far each cell is, in the study's order. Hashes the episodes of cells that are done, and nothing else of them."""
+        return tuple(_state(cell, self._read[cell], self.folder.cell(cell)) for cell in self.study.cells)
 
 
 def read_study(path: Path) -> StudyResults:
@@ -220,15 +226,42 @@ def _adopt(path: Path, study: Study) -> None:
         raise RunDirectoryError(f"the directory holds another study: {shown}", where=str(path), hint="give another --out")
 
 
-def _state(results: StudyResults, cell: Cell) -> CellState:
-    record, path = results.records.get(cell), results.folder.cell(cell)
+def _record_or_why_not(path: Path) -> CellRecord | str | None:
+    try:
+        return read_record(path)
+    except GrinningFaceError as error:
+        return error.line
+
+
+def _state(cell: Cell, record: CellRecord | str | None, path: Path) -> CellState:
+    if isinstance(record, str):
+        return _damaged(cell, None, record)
     if record is not None and record.done:
-        return CellState(cell=cell, state="done", record=record, told="")
+        why = _changed(record)
+        return _damaged(cell, record, why) if why else CellState(cell=cell, state="done", record=record, told="")
     if record is not None:
         return CellState(cell=cell, state="failed", record=record, told=f"{record.phase}: {record.reason}")
     if not path.is_dir():
         return CellState(cell=cell, state="to do", record=None, told="")
     return CellState(cell=cell, state="started", record=None, told=_whereabouts(path))
+
+
+def _damaged(cell: Cell, record: CellRecord | None, why: str) -> CellState:
+    return CellState(cell=cell, state="failed", record=record, told=f"its files can't be read: {why}", damaged=True)
+
+
+def _changed(record: CellRecord) -> str:
+    """What isn't as a finished cell recorded it; empty if all is."""
+    for run in record.runs.values():
+        try:
+            episodes, identity = ((run.path / name).read_bytes() for name in (EPISODES, RUN))
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        # The first row names the hash of run.json.
+        wrong = EPISODES if sha256(episodes) != run.sha256 else RUN if sha256(identity).encode() not in episodes else ""
+        if wrong:
+            return f"{run.path}: {wrong} isn't the one that the cell recorded; the run was changed"
+    return f"{record.probe}: there is no such file" if record.probe is not None and not record.probe.is_file() else ""
 
 
 def _whereabouts(path: Path) -> str:

@@ -13,7 +13,7 @@ from gf_core.evaluation import Progress
 from gf_core.studies.checks import check_same_data, check_set_up, check_study, needed_data
 from gf_core.studies.data import make_data, robot_data
 from gf_core.studies.document import Cell, Study
-from gf_core.studies.folder import StudyFolder, StudyResults, open_study, read_record, read_study
+from gf_core.studies.folder import StudyFolder, StudyResults, open_study, read_study
 from gf_core.studies.pool import Display, Ended, Pool
 from gf_core.studies.recipes import cell_training, is_swept, shared_fronts
 from gf_core.studies.sweep import Group, choose, is_tried, write_choices
@@ -62,7 +62,7 @@ def run_study(
     progress: Callable[[], Progress],
     only: Sequence[str] = (),
 ) -> StudyResults:
-    """Run a study, or go on with it: what is done isn't done again, what failed is tried again.
+    """Run a study, or go on with it: what is done isn't done again, what failed or was damaged is tried again.
 
     Args:
         study: the study.
@@ -84,7 +84,8 @@ def run_study(
     cells = select_cells(study, only)
     trainings = check_study(study, cells, host)
     with open_study(out, study) as (folder, lock):
-        todo = [cell for cell in cells if not _is_done(folder, cell)]
+        done = {state.cell for state in StudyResults(folder, study).states if state.state == "done"}
+        todo = [cell for cell in cells if cell not in done]
         groups = {cell.group for cell in todo}
         if todo:
             needed = needed_data(study, {group: found for group, found in trainings.items() if group in groups})
@@ -101,11 +102,6 @@ def run_study(
         finally:
             display.finished()
     return read_study(out)
-
-
-def _is_done(folder: StudyFolder, cell: Cell) -> bool:
-    record = read_record(folder.cell(cell))
-    return record is not None and record.done
 
 
 class _Runner:

@@ -140,6 +140,41 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(gf: Gf, study_document:
     assert Told.of(Path("study/cells/small/full")) == done
 
 
+def test_a_damaged_cell_counts_as_failed_everywhere_and_is_tried_again(gf: Gf, study_document: Make, capfd: Any) -> None:
+    arms = {**TWO_ARMS, "third": TWO_ARMS["full"]}
+    document = study_document(arms=arms)
+    assert gf(document)[0] == 0
+    full, frozen, third = (Path("study/cells/small") / arm / "l1/0" for arm in arms)
+    episodes = frozen / "runs/gf.smoke@1/episodes.jsonl"
+    before = episodes.read_bytes()
+    (full / "cell.json").write_text("{")
+    episodes.unlink()
+    (third / "probe.json").unlink()
+    wrong = ("isn't JSON", "episodes.jsonl: No such file", "probe.json: there is no such file")
+    for command in ("show", "report"):
+        capfd.readouterr()
+        assert main(["study", command, "study", "--json"]) == 0
+        cells = json.loads(capfd.readouterr().out)["cells"]
+        assert [cell["state"] for cell in cells] == ["failed"] * 3
+        told = [cell["reason"] if command == "show" else cell["told"] for cell in cells]
+        assert all(text in found for text, found in zip(wrong, told, strict=True)), told
+    code, out, err = gf(document)
+    assert (code, "3 done" in out) == (0, True), err
+    assert episodes.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["episodes.jsonl", "run.json"])
+def test_a_run_that_was_changed_is_told_by_run_too(gf: Gf, study_document: Make, name: str) -> None:
+    document = study_document(probe=None)
+    assert gf(document)[0] == 0
+    file = Path("study/cells/small/full/l1/0/runs/gf.smoke@1") / name
+    file.write_bytes(file.read_bytes().replace(b"smoke@1", b"smoke@2").replace(b'"clipped_steps":', b'"clipped_steps":1'))
+    (state,) = read_study(Path("study")).states
+    assert (state.state, state.damaged, f"{name} isn't the one" in state.told) == ("failed", True, True)
+    code, out, _ = gf(document)
+    assert (code, "1 failed" in out) == (1, True)
+
+
 def test_a_sweep_passes_over_a_value_that_diverges(gf: Gf, study_document: Make) -> None:
     sweep = {"keys": ["stages.robot.learning_rate.language"], "values": [1e30, 1e-3], "mode": "replace", "episodes": 1}
     sets = {"stages.robot.optimizer.clip": 0}

@@ -136,7 +136,7 @@ def read_evidence_of_study(path: Path, load_suite: SuiteLoader, load_defaults: D
         load_defaults: as for `read_evidence`.
 
     Raises:
-        GrinningFaceError: it is no study's directory; or its document, a record, its choices or its controls are damaged.
+        GrinningFaceError: it is no study's directory; or its document, its choices or its controls are damaged.
     """
     found = read_study(path)
     choices = {Condition(backbone=b, arm=a, head=h): entry for (b, a, h), entry in found.choices.items()}
@@ -154,7 +154,7 @@ def _cell(root: Path, folder: Path, state: CellState, load_suite: SuiteLoader, l
     runs: tuple[Played, ...] = ()
     probe: Mapping[str, Any] | None = None
     curves: tuple[Curve, ...] = ()
-    if record is not None:
+    if record is not None and not state.damaged:
         try:
             runs = tuple(_played(root, run.path, load_suite, load_defaults, run.sha256) for run in record.runs.values())
             probe = load_document(record.probe, "probe") if record.probe else None
