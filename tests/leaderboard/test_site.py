@@ -221,6 +221,37 @@ def test_a_site_is_replaced_and_nothing_else_is(site: Path, board: Path, tmp_pat
     assert (tmp_path / "thesis.tex").read_text() == "dear"
 
 
+def test_a_site_is_written_where_one_stands_and_where_a_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    init(tmp_path / "board", title="Ours", storage="files")
+    found, host = read_board(tmp_path / "board"), load_plugins()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "link").symlink_to("site")
+    (tmp_path / ".site.half").mkdir()
+    (tmp_path / ".site.half/thesis.tex").write_text("dear")
+    monkeypatch.chdir(tmp_path / "site")
+    for out in (Path(), Path("../link"), tmp_path / "site"):
+        built = build(found, host, out)
+        assert (built.out, (Path.cwd() / "index.html").is_file()) == (out, True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / ".site.half/thesis.tex").read_text() == "dear"
+    assert {path.name for path in tmp_path.iterdir()} == {"board", "site", "link", ".site.half"}
+
+
+def test_a_build_that_fails_leaves_nothing_beside_and_the_site_as_it_was(tmp_path: Path) -> None:
+    init(tmp_path / "board", title="Ours", storage="files")
+    found, host = read_board(tmp_path / "board"), load_plugins()
+    build(found, host, tmp_path / "site")
+    before = {path: path.read_bytes() for path in (tmp_path / "site").rglob("*") if path.is_file()}
+
+    def interrupt(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(found, host, tmp_path / "site", watch=interrupt)
+    assert {path: path.read_bytes() for path in (tmp_path / "site").rglob("*") if path.is_file()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"board", "site"}
+
+
 def test_an_empty_repository_has_a_site(tmp_path: Path) -> None:
     init(tmp_path / "board", title="Ours", storage="files")
     build(read_board(tmp_path / "board"), load_plugins(), tmp_path / "site")

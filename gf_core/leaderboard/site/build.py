@@ -6,8 +6,10 @@ import base64
 import csv
 import io
 import json
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -80,7 +82,7 @@ def build(board: Board, host: PluginHost, out: Path, *, watch: Watch = lambda do
 
     Raises:
         MissingDependencyError: the extra ``leaderboard`` isn't installed.
-        GrinningFaceError: the folder holds something else, or can't be written.
+        GrinningFaceError: the folder holds something else, or can't be written. Nothing half-written is left beside it.
     """
     library = table_library()
     if util.find_spec("pyarrow") is None:  # told before anything is written
@@ -90,15 +92,11 @@ def build(board: Board, host: PluginHost, out: Path, *, watch: Watch = lambda do
     suites = {table.suite.id: table.suite for table in ranking.tables}
     for one in ranking.unranked:
         suites |= _known(one.played.suite, suites, host)
-    beside = out.with_name(f".{out.name}.half")
-    with explained(out, kind=GrinningFaceError):
-        if beside.exists():
-            shutil.rmtree(beside)
+    place = out.resolve()  # a link stays one, and what it leads to is the site
+    with explained(out, kind=GrinningFaceError), _beside(place) as beside:
         writer = _Writer(beside, board, host, ranking, suites, watch)
         writer.write(library)
-        if out.exists():
-            shutil.rmtree(out)
-        beside.rename(out)
+        _replace(place, beside)
     front = ["index.html", "static/report.css", "static/board.css", "static/board.js", "static/dt_bundle.js"]
     return Built(out=out, pages=writer.written, front_bytes=sum((out / name).stat().st_size for name in front))
 
@@ -111,6 +109,30 @@ def table_library() -> Path:
         if script.is_file():
             return script
     raise MissingDependencyError("the site's tables need itables", hint="pip install 'grinningface[leaderboard]'")
+
+
+@contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A new folder beside a place; whatever happens, it is gone afterwards."""
+    beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.half")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replace(place: Path, beside: Path) -> None:
+    """Put a site in a place. The folder itself stays where there is one: somebody may stand in it, or it may be mounted."""
+    place.mkdir(exist_ok=True)
+    (beside / MARK).replace(place / MARK)  # first, so that a build that is interrupted here can be given again
+    for old in place.iterdir():
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        elif old.name != MARK:
+            old.unlink()
+    for new in beside.iterdir():
+        new.rename(place / new.name)
 
 
 def _check_place(out: Path) -> None:
