@@ -15,6 +15,8 @@ from gf_core.errors import GrinningFaceError, RunDirectoryError
 
 _IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+ELSEWHERE = "choose another place"
+"""Which option names a place differs from command to command, and many have none."""
 MAKE_ROOM = "what is recorded is safe: make room, then the same command again goes on"
 
 Write = Callable[[BinaryIO], object]
@@ -34,7 +36,7 @@ def explained(path: Path, *, kind: type[GrinningFaceError] = RunDirectoryError, 
     except OSError as error:
         what = "a file is in the way" if error.errno in _IN_THE_WAY else "can't be written"
         why = os.strerror(error.errno) if error.errno else str(error)
-        hint = when_full if error.errno in _FULL else "give another --out"
+        hint = when_full if error.errno in _FULL else ELSEWHERE
         raise kind(f"{what} ({why})", where=str(error.filename or path), hint=hint) from error
 
 
@@ -85,7 +87,7 @@ def take(lock: BinaryIO, path: Path, who: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        hint = "wait for it, or give another --out"
+        hint = f"wait for it, or {ELSEWHERE}"
         raise RunDirectoryError(f"another {who} is at work in it", where=str(path), hint=hint) from error
 
 
@@ -109,7 +111,7 @@ def occupied(path: Path, *, identity: str, lock: str, what: str, who: str) -> It
         strangers = [name for name in names if name not in {lock, f".{identity}.tmp"}]
         if strangers and identity not in names:
             found = f"the directory holds {strangers[0]!r} but no {what}"
-            raise RunDirectoryError(found, where=str(path), hint="give an empty or a new one with --out")
+            raise RunDirectoryError(found, where=str(path), hint="choose an empty or a new one")
         file = (path / lock).open("ab")
     with file:
         take(file, path, who)

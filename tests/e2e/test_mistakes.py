@@ -186,7 +186,7 @@ def test_without_opengl_it_says_how_to_get_it(refused: Refused, gf: Gf, expert_r
 
 def test_a_directory_that_is_taken_is_refused(refused: Refused, gf: Gf, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    assert refused(*SMOKE, "--out", "file") == "file: a file is in the way (File exists); give another --out"
+    assert refused(*SMOKE, "--out", "file") == "file: a file is in the way (File exists); choose another place"
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.tex").write_text("mine")
     assert "folder: the directory holds 'thesis.tex' but no run.json" in refused(*SMOKE, "--out", "folder")
@@ -200,7 +200,7 @@ def test_a_directory_that_is_taken_is_refused(refused: Refused, gf: Gf, tmp_path
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_may_not_be_written_is_refused(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o555)
-    assert refused(*SMOKE, "--out", "locked/run") == "locked/run: can't be written (Permission denied); give another --out"
+    assert refused(*SMOKE, "--out", "locked/run") == "locked/run: can't be written (Permission denied); choose another place"
 
 
 def test_a_directory_in_which_nothing_was_recorded_can_be_used_again(gf: Gf, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from gf_core.errors import GrinningFaceError, UnknownIdError
 from gf_core.leaderboard.board import Added, add, adding, change, init, read_board
 from gf_core.leaderboard.board.outcomes import unpack_run
+from gf_core.leaderboard.board.repository import changing
 from gf_core.leaderboard.rules import RULES
 from gf_core.plugins import PluginHost
 from gf_core.schemas import validate
@@ -229,6 +230,17 @@ def test_through_the_command_line(gf: Gf, tmp_path: Path, forge: Forge, submit: 
     assert (code, "'yesterday' is no day" in text) == (2, True)
     code, _, text = gf("leaderboard", "list", tmp_path)
     assert (code, "there is no leaderboard.json" in text) == (2, True)
+
+
+def test_what_a_busy_or_unfit_repository_hints_at_is_an_option_of_no_command(gf: Gf, board: Path) -> None:
+    entry = write_entry(board, "An entry")
+    with changing(board):
+        code, _, text = gf("leaderboard", "dispute", board, entry, "--reason", "x")
+    assert (code, "another maintainer is at work in it; wait for it, or choose another place" in text) == (2, True)
+    (board / ".lock").unlink()
+    (board / ".lock").mkdir()
+    code, _, text = gf("leaderboard", "dispute", board, entry, "--reason", "x")
+    assert (code, "can't be written (Is a directory); choose another place" in text) == (2, True)
 
 
 STRANGERS = (
