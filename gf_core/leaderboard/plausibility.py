@@ -166,7 +166,7 @@ def check_done(run: BundledRun, traits: Mapping[str, Traits]) -> None:
             raise GrinningFaceError("a success without motion", where=f"{run.path}/{row['episode']}")
     alike = {(row["ending"], row["steps"], tuple(sorted(row["metrics"].items(), key=lambda m: m[0]))) for row in played}
     if len(played) >= FEWEST and len(alike) == 1 and played[0]["success"]:
-        raise GrinningFaceError("all rows are alike", where=run.path)
+        raise GrinningFaceError("all rows are alike, and successes", where=run.path)
 
 
 def too_good(run: BundledRun) -> str:

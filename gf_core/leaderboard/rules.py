@@ -187,8 +187,8 @@ _TABLE = (
         code="GF419",
         title="Something was done.",
         checks=(
-            "Fewer than half of the episodes are empty or repeat one single action; no success without motion; not "
-            "every row alike."
+            "Fewer than half of the episodes are empty or repeat one single action; no success without motion; "
+            "10 or more episodes don't all succeed in equally many steps with equal metrics."
         ),
         why="An entry that does nothing says nothing.",
         fix="`gf replay RUN EPISODE --video` shows what the policy does.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from gf_core.canonical import canonical_json, sha256
+from gf_core.errors import GrinningFaceError
 from gf_core.leaderboard import RULES, Verdict, rules, to_document, verify_file
 from gf_core.leaderboard.archive import open_archive, write_archive
 from gf_core.leaderboard.pack import pack
+from gf_core.leaderboard.plausibility import Traits, check_done
 from gf_core.schemas import validate
 from gf_core.trajectories import Trajectory
 
@@ -358,6 +361,15 @@ def test_a_success_without_motion(forge, host, tmp_path):
     trajectory.controls[:] = trajectory.controls[0]
     forgery.record(3, trajectory)
     assert_broken(verify_file(raw(tmp_path, forgery), host), "GF419", "a success without motion", forgery.rows[3]["episode"])
+
+
+@pytest.mark.parametrize(("success", "count", "broken"), [(True, 10, True), (True, 9, False), (False, 10, False)])
+def test_rows_that_are_all_alike_are_implausible_where_they_succeed(success, count, broken):
+    rows = [{"episode": f"e{n}", "ending": "x", "steps": 7, "success": success, "metrics": {"a": 1}} for n in range(count)]
+    traits = {row["episode"]: Traits(actions="", idle=False, moved=True) for row in rows}
+    with pytest.raises(GrinningFaceError, match="alike, and successes") if broken else contextlib.nullcontext():
+        check_done(SimpleNamespace(records=rows, path="runs/1"), traits)
+    assert "10 or more episodes don't all succeed in equally many steps with equal metrics" in RULES["GF419"].checks
 
 
 def test_all_rows_a_success(forge, host, tmp_path):
