@@ -16,6 +16,7 @@ from gf_core.errors import GrinningFaceError
 if TYPE_CHECKING:
     from gf_core.leaderboard.board import Board, Entry
     from gf_core.leaderboard.board.ranking import Place, Table
+    from gf_core.leaderboard.board.repository import Change
 
 REFUSED = 1
 """Exit code where a file was refused, or something in the repository is broken."""
@@ -216,7 +217,7 @@ def _told(claim: Mapping[str, Any]) -> str:
 def _reason(entry: Entry) -> str:
     from gf_core._problems import printable
 
-    return printable(str(entry.document["events"][-1]["reason"]))
+    return printable(entry.reason)
 
 
 def _print_table(table: Table) -> None:
@@ -237,19 +238,20 @@ def _row(place: Place, split: str, names: list[str]) -> list[str]:
     return [ranks, place.letters, printable(place.played.entry.name), *cells, place.played.entry.id]
 
 
-def _changed(board: Path, entry: str, event: str, reason: str, date: str | None) -> None:
+def _changed(board: Path, entry: str, what: Change, reason: str, date: str | None) -> None:
     from gf_core.leaderboard.board import change
 
     check_date(date)
-    found = change(board, entry, event, reason, date=date)  # type: ignore[arg-type]
-    click.echo(f"{found.id}: {event}", err=True)
+    found = change(board, entry, what, reason, date=date)
+    still = "; it is disputed still" if what == "restored" and found.against else ""
+    click.echo(f"{found.id}: {'dispute lifted' if what == 'lifted' else what}{still}", err=True)
 
 
 @click.command("remove")
 @DIR
 @click.argument("entry")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown.")
-@click.option("--restore", is_flag=True, help="Take it back.")
+@click.option("--restore", is_flag=True, help="Take the withdrawal back; a dispute stays.")
 @DATE
 def remove(board: Path, entry: str, reason: str, restore: bool, date: str | None) -> None:
     """Withdraw an entry: it leaves all tables. Its folder stays, so that what was published can be looked up.
@@ -265,7 +267,7 @@ def remove(board: Path, entry: str, reason: str, restore: bool, date: str | None
 @DIR
 @click.argument("entry")
 @click.option("--reason", required=True, metavar="TEXT", help="What is wrong, or how it was settled; it is shown.")
-@click.option("--lift", is_flag=True, help="The dispute is settled.")
+@click.option("--lift", is_flag=True, help="The dispute is settled; a withdrawal stays.")
 @DATE
 def dispute(board: Path, entry: str, reason: str, lift: bool, date: str | None) -> None:
     """Mark an entry as disputed: it stays visible, with the reason, and isn't ranked.
@@ -275,7 +277,7 @@ def dispute(board: Path, entry: str, reason: str, lift: bool, date: str | None) 
       gf leaderboard dispute results 2026-01-31-mine-1a2b3c4d --reason "trained on val, see the discussion"
       gf leaderboard dispute results 2026-01-31-mine-1a2b3c4d --lift --reason "it wasn't"
     """
-    _changed(board, entry, "restored" if lift else "disputed", reason, date)
+    _changed(board, entry, "lifted" if lift else "disputed", reason, date)
 
 
 @click.command("claim")

@@ -22,7 +22,7 @@ def read(board: Path, suite: dict, split: str = "val") -> dict[str, dict[str, li
         entry, card, verdict, outcomes = (
             json.loads((folder / f"{name}.json").read_bytes()) for name in ("entry", "card", "verdict", "outcomes")
         )
-        if entry["events"][-1]["event"] not in ("added", "restored") or verdict["submissions"][0]["badge"] != "replayed":
+        if stands_against(entry["events"]) or verdict["submissions"][0]["badge"] != "replayed":
             continue
         data = card["robot_data"]
         controlled = data and card["backbone"] != "none" and all(line.split(" ")[0] == "gf/demos@1" for line in data)
@@ -37,6 +37,16 @@ def read(board: Path, suite: dict, split: str = "val") -> dict[str, dict[str, li
         if len(scored) >= 400:
             found["controlled" if controlled else "open"][card["name"]] = scored
     return found
+
+
+def stands_against(events: list) -> bool:
+    """Whether an entry is disputed or withdrawn: restored ends a withdrawal, and a dispute where there is none."""
+    disputed = withdrawn = False
+    for event in (one["event"] for one in events):
+        if event == "restored":
+            withdrawn, disputed = False, disputed and withdrawn
+        disputed, withdrawn = disputed or event == "disputed", withdrawn or event == "withdrawn"
+    return disputed or withdrawn
 
 
 def sign_flip(first: list, second: list) -> Fraction:

@@ -53,7 +53,7 @@ def test_a_submission_becomes_an_entry_that_tells_every_episode(
     found = read_board(board)
     assert not found.problems
     (entry,) = found.entries
-    assert (entry.name, entry.badge, entry.standing, entry.division) == ("An entry", "replayed", "added", "open")
+    assert (entry.name, entry.badge, entry.against, entry.division) == ("An entry", "replayed", {}, "open")
     (run,) = entry.outcomes["runs"]
     rows = unpack_run(run, suite("gf/smoke@1"))
     for row, recorded in zip(rows, forged.rows, strict=True):
@@ -157,9 +157,9 @@ def test_how_an_entry_stands(board: Path) -> None:
     assert change(board, name[:20], "disputed", "trained on val").badge == "disputed"
     with pytest.raises(GrinningFaceError, match="disputed already"):
         change(board, name, "disputed", "again")
-    assert change(board, name, "restored", "it wasn't").badge == "replayed"
-    with pytest.raises(GrinningFaceError, match="restored already"):
-        change(board, name, "restored", "again")
+    assert change(board, name, "lifted", "it wasn't").badge == "replayed"
+    with pytest.raises(GrinningFaceError, match="it isn't disputed"):
+        change(board, name, "lifted", "again")
     assert not change(board, name, "withdrawn", "wrong card", date="2026-02-01").listed
     write_entry(board, "An entry", of=suite("gf/smoke@1"), seed=1)
     with pytest.raises(GrinningFaceError, match="has its name by now"):
@@ -170,6 +170,36 @@ def test_how_an_entry_stands(board: Path) -> None:
         change(board, "nobody", "disputed", "x")
     with pytest.raises(GrinningFaceError, match="a reason"):
         change(board, name, "disputed", "  ")
+
+
+def test_a_dispute_survives_a_withdrawal_and_each_is_undone_alone(board: Path, gf: Gf) -> None:
+    name = write_entry(board, "An entry", of=suite("gf/smoke@1"))
+
+    def say(command: str, *more: str) -> tuple[int, str]:
+        code, _, err = gf("leaderboard", command, board, name, "--reason", f"{command}{len(more)}", *more)
+        return code, err
+
+    def stands() -> tuple[str, bool, str]:
+        (entry,) = read_board(board).entries
+        return entry.badge, entry.listed, entry.reason
+
+    assert say("remove", "--restore")[1] == f"error: {name}: it isn't withdrawn\n"
+    assert say("dispute")[0] == 0
+    code, err = say("remove", "--restore")
+    assert (code, "it isn't withdrawn; it is disputed: `dispute --lift` undoes that" in err) == (2, True)
+    assert say("remove")[0] == 0
+    assert stands() == ("disputed", False, "remove0")
+    code, err = say("dispute", "--lift")
+    assert (code, "it is withdrawn, too; `remove --restore` comes first" in err) == (2, True)
+    assert say("remove", "--restore") == (0, f"{name}: restored; it is disputed still\n")
+    assert stands() == ("disputed", True, "dispute0")
+    assert say("dispute", "--lift") == (0, f"{name}: dispute lifted\n")
+    assert say("remove")[0] == 0
+    code, err = say("dispute", "--lift")
+    assert (code, "it isn't disputed; it is withdrawn: `remove --restore` undoes that" in err) == (2, True)
+    assert say("dispute")[0] == 0
+    assert say("remove", "--restore")[0] == 0
+    assert stands() == ("disputed", True, "dispute0")
 
 
 def test_what_was_withdrawn_may_be_handed_in_again(

@@ -30,7 +30,7 @@ def _entry(entry: Entry) -> dict[str, JSON]:
         "added": entry.document["added"],
         "badge": entry.badge,
         "division": entry.division,
-        "reason": entry.document["events"][-1]["reason"],
+        "reason": entry.reason,
     }
 
 

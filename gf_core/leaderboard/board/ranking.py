@@ -206,8 +206,8 @@ def main_split(suite: Suite) -> str:
 def _why_not(played: Played, suite: Suite | str) -> str:
     if isinstance(suite, str):
         return suite
-    if played.entry.badge == "disputed":
-        return f"disputed: {played.entry.document['events'][-1]['reason']}"
+    if "disputed" in played.entry.against:
+        return f"disputed: {played.entry.against['disputed']['reason']}"
     if suite.sha256 != played.suite_sha256:
         return f"{suite.id} here isn't the one that was run"
     if not suite.ranked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,7 +29,8 @@ HALF = ".half-"
 _ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[a-z0-9-]{1,60}-[0-9a-f]{8}")
 _CONTROLLED = re.compile(r"gf/demos@1( .*)?")
 
-Event = Literal["added", "disputed", "restored", "withdrawn"]
+Objection = Literal["disputed", "withdrawn"]
+Change = Literal["disputed", "lifted", "withdrawn", "restored"]
 Division = Literal["controlled", "open"]
 
 
@@ -57,9 +58,30 @@ class Entry:
         return str(self.card["name"])
 
     @property
-    def standing(self) -> Event:
-        """What happened to it last."""
-        return cast(Event, self.document["events"][-1]["event"])
+    def against(self) -> Mapping[Objection, Mapping[str, Any]]:
+        """What stands against it, each with its event; empty for an entry that is as it was added.
+
+        A dispute survives a withdrawal: ``restored`` ends the withdrawal of an entry that is withdrawn, and otherwise its
+        dispute.
+        """
+        found: dict[Objection, Mapping[str, Any]] = {}
+        for event in self.document["events"]:
+            if event["event"] == "restored":
+                found.pop("withdrawn" if "withdrawn" in found else "disputed", None)
+            elif event["event"] != "added":
+                found[event["event"]] = event
+        return found
+
+    @property
+    def standing(self) -> Objection | Literal["added"]:
+        """The weightiest of what stands against it; ``added`` where nothing does."""
+        return "withdrawn" if "withdrawn" in self.against else "disputed" if self.against else "added"
+
+    @property
+    def reason(self) -> str:
+        """Why it stands as it does: of its withdrawal, else of its dispute, else of what happened to it last."""
+        last = self.document["events"][-1]
+        return str(self.against.get("withdrawn", self.against.get("disputed", last))["reason"])
 
     @property
     def listed(self) -> bool:
@@ -69,7 +91,7 @@ class Entry:
     @property
     def badge(self) -> Badge:
         """How far its numbers can be trusted, as it stands."""
-        return "disputed" if self.standing == "disputed" else cast(Badge, self.verdict["badge"])
+        return "disputed" if "disputed" in self.against else cast(Badge, self.verdict["badge"])
 
     @property
     def division(self) -> Division:
@@ -228,20 +250,14 @@ def changing(path: Path) -> Iterator[Board]:
         yield read_board(path)
 
 
-_AFTER: Mapping[Event, Sequence[Event]] = {
-    "disputed": ("added", "restored"),
-    "restored": ("disputed", "withdrawn"),
-    "withdrawn": ("added", "disputed", "restored"),
-}
-
-
-def change(path: Path, name: str, event: Event, reason: str, *, date: str | None = None) -> Entry:
-    """Record that an entry was disputed, restored or withdrawn. Nothing is deleted: what was published can be looked up.
+def change(path: Path, name: str, what: Change, reason: str, *, date: str | None = None) -> Entry:
+    """Record that an entry was disputed, its dispute lifted, or that it was withdrawn or restored. Nothing is deleted: what was
+    published can be looked up.
 
     Args:
         path: the repository.
         name: the entry's id, or a beginning of it.
-        event: what happened.
+        what: what happened. ``lifted`` undoes ``disputed`` alone, and ``restored`` undoes ``withdrawn`` alone.
         reason: why, shown on its page.
         date: the day, ``YYYY-MM-DD``; by default today's, UTC.
 
@@ -252,18 +268,39 @@ def change(path: Path, name: str, event: Event, reason: str, *, date: str | None
         raise GrinningFaceError("a reason is needed", hint="--reason TEXT")
     with changing(path) as board:
         entry = board.entry(name)
-        if entry.standing not in _AFTER[event]:
-            raise GrinningFaceError(f"it is {entry.standing} already, and can't be {event}", where=entry.id)
-        if (
-            event == "restored"
-            and (other := next((e for e in board.entries if e.listed and e.name == entry.name), entry)) is not entry
-        ):
-            raise GrinningFaceError(f"{other.id} has its name by now", where=entry.id, hint="withdraw that one first")
+        _check_change(entry, what)
+        if what == "restored":
+            _check_room(entry, board)
+        event = "restored" if what == "lifted" else what
         events = [*entry.document["events"], {"date": date or today(), "event": event, "reason": reason}]
         document = {**entry.document, "events": events}
         validate(document, "entry", source=f"{entry.id}/{ENTRY}")
         write_json(entry.path / ENTRY, document)
     return replace(entry, document=document)
+
+
+_UNDO: Mapping[Objection, str] = {"disputed": "`dispute --lift`", "withdrawn": "`remove --restore`"}
+
+
+def _check_change(entry: Entry, what: Change) -> None:
+    """Nothing, if the entry stands so that this can happen to it. Raises GrinningFaceError."""
+    if what in ("disputed", "withdrawn"):
+        if what in entry.against:
+            raise GrinningFaceError(f"it is {what} already", where=entry.id)
+        return
+    undone: Objection = "disputed" if what == "lifted" else "withdrawn"
+    if undone not in entry.against:
+        hint = "".join(f"it is {other}: {_UNDO[other]} undoes that" for other in entry.against)
+        raise GrinningFaceError(f"it isn't {undone}", where=entry.id, hint=hint)
+    if what == "lifted" and not entry.listed:
+        raise GrinningFaceError("it is withdrawn, too", where=entry.id, hint=f"{_UNDO['withdrawn']} comes first")
+
+
+def _check_room(entry: Entry, board: Board) -> None:
+    """Nothing, if no entry took a withdrawn one's place meanwhile. Raises GrinningFaceError."""
+    for other in board.entries:
+        if other.listed and other.name == entry.name:
+            raise GrinningFaceError(f"{other.id} has its name by now", where=entry.id, hint="withdraw that one first")
 
 
 def slug(name: str) -> str:

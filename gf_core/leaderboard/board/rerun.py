@@ -124,8 +124,8 @@ def rerun(
         )
     suite = _challenged(entry, suite_id, host)
     if found := epoch.reruns.get((entry.id, suite.id)):
-        if entry.standing == "added":  # an interruption may have come between the answer and the dispute
-            _dispute(path, entry, found, date)
+        if all(event["event"] != "disputed" for event in entry.document["events"]):
+            _dispute(path, entry, found, date)  # an interruption may have come between the answer and the dispute
         return Rerun(document=found, agrees=found["agrees"], why=found["why"], was_there=True)
     if epoch.closed is not None:
         what = f"epoch {epoch.name!r} was closed on {epoch.closed['date']}: its secret is known, and a run would be late"
@@ -156,7 +156,7 @@ def rerun(
         if not now.storage.has(digest):
             now.storage.put(work / "run.zip", digest)
         write_json(target, content)
-    if entry.standing in ("added", "restored"):
+    if "disputed" not in entry.against:
         _dispute(path, entry, content, date)
     return Rerun(document=content, agrees=content["agrees"], why=content["why"])
 
