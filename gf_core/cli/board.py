@@ -144,9 +144,8 @@ def check(board: Path, path: Path, jobs: int, plugin_files: tuple[Path, ...], as
       gf leaderboard check results incoming --json
     """
     from gf_core.cli.leaderboard import check_submissions
-    from gf_core.leaderboard.board import read_board
 
-    return check_submissions(path, jobs, plugin_files, as_json, read_board(board))
+    return check_submissions(path, jobs, plugin_files, as_json, board)
 
 
 @click.command("list")
@@ -172,10 +171,11 @@ def show(board: Path, everything: bool, plugin_files: tuple[Path, ...], as_json:
     from gf_core.leaderboard.board.epochs import agreeing, read_epochs
     from gf_core.leaderboard.board.ranking import rank
 
-    found = read_board(board)
+    host = make_host(plugin_files)
+    found = read_board(board, host)
     claims, unread = read_claims(board)
     found = replace(found, problems=(*found.problems, *read_epochs(board)[1], *unread))
-    ranking = rank(found, make_host(plugin_files), rerun=agreeing(board))
+    ranking = rank(found, host, rerun=agreeing(board))
     if as_json:
         print_json("ranking", to_document(found, ranking, claims))
         return REFUSED if found.problems else 0

@@ -209,8 +209,9 @@ def audit(board: Path, plugin_files: tuple[Path, ...]) -> int:
     from gf_core.leaderboard.board.audit import audit as look
     from gf_core.leaderboard.board.rerun import scratch
 
+    host = make_host(plugin_files)
     with scratch() as folder:
-        found = look(read_board(board), make_host(plugin_files), folder)
+        found = look(read_board(board, host), host, folder)
     for problem in found:
         click.echo(f"{problem.where}: {problem.what}")
     click.echo(f"{len(found)} problems" if found else "all is as the repository says")

@@ -17,7 +17,6 @@ from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
     from gf_core.leaderboard import Verdict
-    from gf_core.leaderboard.board import Board
 
 DISPUTED = 1
 """Exit code where a submission isn't at least replayed."""
@@ -76,16 +75,16 @@ def rules(markdown: bool) -> None:
     print_table(["rule", ""], [[rule.code, rule.title] for rule in RULES.values()])
 
 
-def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool, board: Board | None = None) -> int:
+def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool, board: Path | None = None) -> int:
     """Check a file or the files of a directory, also against the entries of a repository, and print what came of it. Returns the
     exit code."""
     from gf_core.cli.display import make_progress
     from gf_core.leaderboard import to_document, verify_files
-    from gf_core.leaderboard.board import known_in
+    from gf_core.leaderboard.board import known_in, read_board
 
     files = _files(path)
     host = partial(make_host, plugin_files)
-    known = None if board is None else known_in(board, host())
+    known = None if board is None else known_in(read_board(board, made := host()), made)
     verdicts = verify_files(files, host, jobs=jobs, progress=make_progress(), known=known)
     if as_json:
         print_json("verdict", to_document(verdicts))

@@ -33,10 +33,11 @@ def build(board: Path, out: Path, plugin_files: tuple[Path, ...]) -> None:
     from gf_core.leaderboard.board import read_board
     from gf_core.leaderboard.site import build as write
 
-    found = read_board(board)
+    host = make_host(plugin_files)
+    found = read_board(board, host)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("writing the site", total=None)
-        built = write(found, make_host(plugin_files), out, watch=lambda done, of: progress.update(task, completed=done, total=of))
+        built = write(found, host, out, watch=lambda done, of: progress.update(task, completed=done, total=of))
     click.echo(f"wrote {out}: {built.pages} pages; the front page loads {built.front_bytes / 1e6:.1f} MB", err=True)
 
 

@@ -143,6 +143,49 @@ def test_a_broken_entry_is_named_and_the_others_stand(board: Path, damage: Calla
     assert told in found.problems[0].what
 
 
+def shortened(run: dict[str, Any]) -> None:
+    """One episode less, consistently."""
+    run["described"]["episodes"] -= 1
+    run.update(ending=run["ending"][:-1], prints=run["prints"][:-16])
+    for key in ("steps", "clipped_steps"):
+        run[key] = run[key].rpartition(" ")[0]
+    for key in ("metrics", "numbers"):
+        run[key] = {name: text[:-1] for name, text in run[key].items()}
+
+
+OF_ANOTHER_SUITE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "shortened": (shortened, "it tells of 11 episodes, and gf/smoke@1 has 12"),
+    "emptied": (lambda run: run.update(described={"episodes": 12}), "#/runs/0/described: 'suite' is missing"),
+    "numbered": (lambda run: run["described"].update(suite=5), "#/runs/0/described/suite: expected a string"),
+    "unmeasured": (lambda run: run["metrics"].pop("executed"), "the metric 'executed' is missing, which gf/smoke@1 declares"),
+}
+
+
+def test_an_entry_whose_outcomes_are_not_its_suites_is_named_and_holds_nothing_up(
+    board: Path, gf: Gf, forge: Forge, submit: Submit, tmp_path: Path
+) -> None:
+    write_entry(board, "Good", of=suite("gf/smoke@1"))
+    told = {}
+    for name, (damage, what) in OF_ANOTHER_SUITE.items():
+        bad = write_entry(board, name, of=suite("gf/smoke@1"))
+        edit(board / "entries" / bad / "outcomes.json", lambda document, damage=damage: damage(document["runs"][0]))
+        told[f"entries/{bad}"] = what
+    code, text, _ = gf("leaderboard", "list", board, "--json")
+    document = json.loads(text)
+    assert (code, [one["entry"]["name"] for one in document["unranked"]]) == (1, ["Good"])
+    found = {problem["where"]: problem["what"] for problem in document["problems"]}
+    assert found.keys() == told.keys()
+    assert all(what in found[where] for where, what in told.items())
+    code, text, _ = gf("leaderboard", "audit", board)
+    assert (code, [where for where in told if where not in text], text.splitlines()[-1]) == (1, [], "4 problems")
+    code, text, err = gf("leaderboard", "add", board, submit(forge("gf/random-v1").write()), "--no-pictures")
+    assert (code, ": added, replayed: " in text) == (0, True), text + err
+    pytest.importorskip("itables")
+    code, _, err = gf("leaderboard", "build", board, "--out", tmp_path / "site")
+    assert code == 0, err
+    assert all(where in (tmp_path / "site" / "about.html").read_text() for where in told)
+
+
 def test_two_entries_of_one_name_that_were_merged_by_hand(board: Path) -> None:
     first = write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-30")
     later = write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-31", seed=1)

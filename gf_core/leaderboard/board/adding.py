@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +15,7 @@ from gf_core.evaluation.progress import Progress
 from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.leaderboard import checks
 from gf_core.leaderboard.archive import open_archive
-from gf_core.leaderboard.board.outcomes import pack_run, prints_of
+from gf_core.leaderboard.board.outcomes import pack_run, prints_of, suite_of, suites_here
 from gf_core.leaderboard.board.pictures import draw_failures
 from gf_core.leaderboard.board.repository import (
     CARD,
@@ -94,9 +92,9 @@ def add(
     Raises:
         GrinningFaceError: no repository, one that somebody else is changing, or a storage that fails.
     """
-    with changing(path) as board:
+    host = make_host()
+    with changing(path, host) as board:
         _clean(path)
-        host = make_host()
         known, names = known_in(board, host), {entry.name: entry.id for entry in board.entries if entry.listed}
         there = {entry.document["submission"]["sha256"]: entry.id for entry in board.entries}
         new: list[Path] = []
@@ -142,22 +140,19 @@ def _why_not(verdict: Verdict, names: Mapping[str, str], there: Mapping[str, str
 def known_in(board: Board, host: PluginHost) -> Known:
     """What the repository's entries hold, for finding copies. What was withdrawn may be handed in again, corrected."""
     known = Known()
-    load = cache(partial(load_suite, host=host))
+    find = suites_here(host)
     for entry in board.entries:
         if entry.listed:
-            known.learn(entry.id, _prints(entry, load))
+            known.learn(entry.id, _prints(entry, find))
     return known
 
 
-def _prints(entry: Entry, load: Callable[[str], Suite]) -> dict[str, dict[str, str]]:
+def _prints(entry: Entry, find: Callable[[str], Suite | None]) -> dict[str, dict[str, str]]:
     """Run key to episode to print; of a suite that isn't installed any more, the key alone."""
     found: dict[str, dict[str, str]] = {}
     for run in entry.outcomes["runs"]:
-        found[run["key"]] = {}
-        with contextlib.suppress(GrinningFaceError):
-            suite = load(run["described"]["suite"])
-            if suite.sha256 == run["described"]["suite_sha256"]:
-                found[run["key"]] = prints_of(run, suite)
+        suite = suite_of(run, find)
+        found[run["key"]] = prints_of(run, suite) if suite is not None else {}
     return found
 
 

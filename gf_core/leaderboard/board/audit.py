@@ -11,9 +11,9 @@ from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.leaderboard.archive import open_archive
 from gf_core.leaderboard.board.epochs import EPOCHS, Epoch, challenge_seed, commitment_hash, read_epochs
-from gf_core.leaderboard.board.outcomes import unpack_run
+from gf_core.leaderboard.board.outcomes import suite_of, suites_here, unpack_run
 from gf_core.leaderboard.board.ranking import SUCCESS
-from gf_core.leaderboard.board.repository import Board, Entry, Problem
+from gf_core.leaderboard.board.repository import ENTRIES, Board, Entry, Problem
 from gf_core.leaderboard.board.rerun import make_challenge
 from gf_core.leaderboard.bundle import read_rows
 from gf_core.leaderboard.verdict import rates_json
@@ -37,11 +37,11 @@ def audit(board: Board, host: PluginHost, scratch: Path, tell: Tell = lambda _: 
         scratch: a folder for the runs of challenges.
         tell: told what is being looked at.
     """
-    suites: dict[str, Suite | None] = {}
+    find = suites_here(host)
     found = list(board.problems)
     for entry in board.entries:
         tell(entry.id)
-        found += _entry(entry, suites, host)
+        found += _entry(entry, find)
     epochs, broken = read_epochs(board.path)
     found += broken
     for epoch in epochs:
@@ -50,27 +50,21 @@ def audit(board: Board, host: PluginHost, scratch: Path, tell: Tell = lambda _: 
     return tuple(found)
 
 
-def _entry(entry: Entry, suites: dict[str, Suite | None], host: PluginHost) -> Iterator[Problem]:
+def _entry(entry: Entry, find: Callable[[str], Suite | None]) -> Iterator[Problem]:
     checked = {run["path"]: run for run in entry.verdict["runs"]}
     for run in entry.outcomes["runs"]:
-        about = run["described"]
-        if about["suite"] not in suites:
-            suites[about["suite"]] = _known(about["suite"], host)
-        suite = suites[about["suite"]]
-        if suite is None or suite.sha256 != about["suite_sha256"]:
+        suite = suite_of(run, find)
+        if suite is None:
             continue
-        expected = [{"split": s.split, "rates": rates_json(s)} for s in summarize(unpack_run(run, suite), suite.metrics)]
-        told = checked.get(about["path"], {}).get("splits")
-        if told != expected:
-            what = f"the rates of {about['path']} in verdict.json aren't those that outcomes.json leads to"
-            yield Problem(where=f"entries/{entry.id}", what=what)
-
-
-def _known(name: str, host: PluginHost) -> Suite | None:
-    try:
-        return load_suite(name, host)
-    except GrinningFaceError:
-        return None
+        path = run["described"]["path"]
+        try:
+            expected = [{"split": s.split, "rates": rates_json(s)} for s in summarize(unpack_run(run, suite), suite.metrics)]
+            wrong = checked.get(path, {}).get("splits") != expected
+            what = f"the rates of {path} in verdict.json aren't those that outcomes.json leads to" if wrong else ""
+        except GrinningFaceError as error:
+            what = f"the rates of {path} can't be counted: {error.line}"
+        if what:
+            yield Problem(where=f"{ENTRIES}/{entry.id}", what=what)
 
 
 def _epoch(epoch: Epoch, board: Board, host: PluginHost, scratch: Path) -> Iterator[Problem]:
@@ -104,7 +98,9 @@ def _same_results(rerun: Mapping[str, Any], challenge: Mapping[str, Any], suite:
     expected = [(episode["id"], episode["split"], episode["cluster"]) for episode in challenge["episodes"]]
     if [(row["episode"], row["split"], row["cluster"]) for row in rows] != expected:
         raise GrinningFaceError("the run in the storage isn't of the challenge's episodes")
-    summary = next(s for s in summarize(rows, suite.metrics) if s.split == rerun["split"])
+    summary = next((s for s in summarize(rows, suite.metrics) if s.split == rerun["split"]), None)
+    if summary is None:
+        raise GrinningFaceError(f"the challenge has no split {rerun['split']!r}")
     rate = next(m.rate for m in summary.metrics if m.decl.name == SUCCESS)
     if (rate.k, rate.n) != (rerun["found"]["k"], rerun["found"]["n"]):
         what = f"the run in the storage has {rate.k} successes in {rate.n}, and {rerun['found']['k']} are told"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from string import ascii_lowercase, digits
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gf_core.canonical import JSON
-from gf_core.errors import SchemaError
-from gf_core.evaluation.suites import Suite
+from gf_core.errors import GrinningFaceError, SchemaError
+from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.leaderboard.bundle import BundledRun, describe_run
 from gf_core.leaderboard.checks import run_key
 from gf_core.leaderboard.verify import PRINT
 from gf_core.runs import Row
+from gf_core.summary import ENV_ERROR, POLICY_ERROR
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
 
 _SIGN: Mapping[object, str] = {True: "1", False: "0", None: "-"}
 _VALUE: Mapping[str, bool | None] = {"1": True, "0": False, "-": None}
@@ -65,7 +70,7 @@ def _is_small(value: object) -> bool:
 
 def check_run(run: Mapping[str, Any], *, where: str) -> None:
     """Nothing, if what is said of a run's episodes is said of each. Raises SchemaError."""
-    episodes = run["described"].get("episodes")
+    episodes = run["described"]["episodes"]
     counts = {"ending": len(run["ending"]), "prints": len(run["prints"]) / PRINT}
     counts |= {key: len(run[key].split()) for key in ("steps", "clipped_steps")}
     counts |= {f"{key}/{name}": len(text) for key in ("metrics", "numbers") for name, text in run[key].items()}
@@ -76,6 +81,43 @@ def check_run(run: Mapping[str, Any], *, where: str) -> None:
         raise SchemaError(f"{wrong} doesn't tell of {episodes} episodes", where=where, hint="the file was edited")
     if any(PLACES.index(place) >= len(run["endings"]) for place in set(run["ending"])):
         raise SchemaError("an ending that isn't listed", where=where, hint="the file was edited")
+
+
+def check_fits(run: Mapping[str, Any], suite: Suite, *, where: str) -> None:
+    """Nothing, if a run tells of as many episodes as its suite has, and of every metric that it declares. Raises SchemaError."""
+    episodes = run["described"]["episodes"]
+    if episodes != len(suite.episodes):
+        what = f"it tells of {episodes} episodes, and {suite.id} has {len(suite.episodes)}"
+        raise SchemaError(what, where=where, hint="the file was edited")
+    if not set(run["endings"]) - {ENV_ERROR, POLICY_ERROR}:
+        return  # where nothing was played no metric was reported
+    needed = (metric for decl in suite.metrics for metric in (decl.metric, decl.given) if metric)
+    missing = next((metric for metric in needed if metric not in run["metrics"]), None)
+    if missing is not None:
+        what = f"the metric {missing!r} is missing, which {suite.id} declares"
+        raise SchemaError(what, where=where, hint="the file was edited")
+
+
+@lru_cache(maxsize=1)  # a command looks suites up in several places, and loading one takes a second
+def suites_here(host: PluginHost) -> Callable[[str], Suite | None]:
+    """Looks suites up by their id, each once; ``None`` for one that isn't here."""
+
+    @cache
+    def find(name: str) -> Suite | None:
+        if name.endswith(".json"):  # a file that an entry names isn't opened
+            return None
+        try:
+            return load_suite(name, host)
+        except GrinningFaceError:
+            return None
+
+    return find
+
+
+def suite_of(run: Mapping[str, Any], find: Callable[[str], Suite | None]) -> Suite | None:
+    """The suite that a run is of; ``None`` where it isn't here, or here with another content."""
+    suite = find(run["described"]["suite"])
+    return suite if suite is not None and suite.sha256 == run["described"]["suite_sha256"] else None
 
 
 def unpack_run(run: Mapping[str, Any], suite: Suite) -> list[Row]:

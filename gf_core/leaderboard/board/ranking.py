@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.suites import Suite, load_suite
-from gf_core.leaderboard.board.outcomes import PLACES
+from gf_core.leaderboard.board.outcomes import PLACES, suites_here
 from gf_core.leaderboard.board.repository import Board, Division, Entry
 from gf_core.statistics import Interval, letters, standings
 from gf_core.summary import ENV_ERROR, RANKABLE_EPISODES
@@ -193,7 +193,7 @@ def _measured(rate: Mapping[str, Any]) -> Measured:
 def _suite(name: str, host: PluginHost) -> Suite | str:
     """The suite, or why there is none."""
     try:
-        return load_suite(name, host)
+        return suites_here(host)(name) or load_suite(name, host)
     except GrinningFaceError as error:
         return f"{name} isn't known here any more ({error.what})"
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import datetime
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gf_core._files import occupied, write_whole
 from gf_core._problems import printable
 from gf_core.canonical import JSON, canonical_json
 from gf_core.errors import GrinningFaceError, UnknownIdError, did_you_mean
-from gf_core.leaderboard.board.outcomes import check_run
+from gf_core.evaluation.suites import Suite
+from gf_core.leaderboard.board.outcomes import check_fits, check_run, suite_of, suites_here
 from gf_core.leaderboard.board.storage import Storage, open_storage
 from gf_core.leaderboard.bundle import PROBE
 from gf_core.leaderboard.verdict import Badge
 from gf_core.schemas import load_document, validate
+
+if TYPE_CHECKING:
+    from gf_core.plugins import PluginHost
 
 BOARD, ENTRIES, LOCK = "leaderboard.json", "entries", ".lock"
 ENTRY, CARD, VERDICT, OUTCOMES = "entry.json", "card.json", "verdict.json", "outcomes.json"
@@ -189,8 +193,12 @@ def init(path: Path, *, title: str, storage: str, contact: str | None = None) ->
     write_json(path / BOARD, document)
 
 
-def read_board(path: Path) -> Board:
+def read_board(path: Path, host: PluginHost | None = None) -> Board:
     """Read a repository. Entries that are broken or half-written, or whose name another has, become problems.
+
+    Args:
+        path: the repository.
+        host: the plugins, which know the suites: without them runs aren't held against their suites.
 
     Raises:
         GrinningFaceError: there is no repository, or its leaderboard.json isn't one.
@@ -201,13 +209,14 @@ def read_board(path: Path) -> Board:
     entries: list[Entry] = []
     problems: list[Problem] = []
     names: dict[str, str] = {}
+    find = suites_here(host) if host is not None else None
     for folder in sorted(found) if (found := _folders(path)) else ():
         where = printable(f"{ENTRIES}/{folder.name}")
         if folder.name.startswith(HALF):
             problems.append(Problem(where=where, what="half-written; `gf leaderboard add` with the same files writes it anew"))
             continue
         try:
-            entry = _read_entry(folder)
+            entry = _read_entry(folder, find)
         except GrinningFaceError as error:
             problems.append(Problem(where=where, what=error.line))
             continue
@@ -224,7 +233,7 @@ def _folders(path: Path) -> list[Path]:
     return [one for one in folder.iterdir() if one.is_dir() or not one.name.startswith(".")] if folder.is_dir() else []
 
 
-def _read_entry(folder: Path) -> Entry:
+def _read_entry(folder: Path, find: Callable[[str], Suite | None] | None) -> Entry:
     if not folder.is_dir() or folder.is_symlink() or not _ID.fullmatch(folder.name):
         raise GrinningFaceError("no folder that `gf leaderboard add` wrote", hint="move it away")
     missing = next((name for name in (ENTRY, CARD, VERDICT, OUTCOMES) if not (folder / name).is_file()), None)
@@ -238,16 +247,19 @@ def _read_entry(folder: Path) -> Entry:
     if len(checked) != 1 or checked[0]["sha256"] != document["submission"]["sha256"]:
         raise GrinningFaceError(f"{VERDICT} is of another submission", hint="remove the folder, and add the submission again")
     entry = Entry(id=folder.name, path=folder, document=document, card=card, verdict=checked[0])
-    _ = entry.outcomes  # broken ones are told here, and not to whoever reads them first
+    # Broken ones are told here, and not to whoever reads them first.
+    for number, run in enumerate(entry.outcomes["runs"]):
+        if find is not None and (suite := suite_of(run, find)) is not None:
+            check_fits(run, suite, where=f"{folder / OUTCOMES}#/runs/{number}")
     return entry
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[Board]:
-    """The repository, held: nobody else changes it meanwhile. Raises GrinningFaceError as :func:`read_board` does."""
+def changing(path: Path, host: PluginHost | None = None) -> Iterator[Board]:
+    """The repository, held: nobody else changes it meanwhile. Arguments and errors as of :func:`read_board`."""
     read_board(path)
     with occupied(path, identity=BOARD, lock=LOCK, what=BOARD, who="maintainer"):
-        yield read_board(path)
+        yield read_board(path, host)
 
 
 def change(path: Path, name: str, what: Change, reason: str, *, date: str | None = None) -> Entry:

@@ -112,7 +112,7 @@ def rerun(
         GrinningFaceError: nothing to run, a late challenge, another checkpoint than the one that was committed, or what a run
             raises.
     """
-    board, epoch = read_board(path), read_epoch(path, epoch_name)
+    board, epoch = read_board(path, host), read_epoch(path, epoch_name)
     entry = board.entry(entry_name)
     secret = read_secret(secret_file, epoch)
     commitment = epoch.commitments.get(entry.id)
