@@ -130,6 +130,7 @@ def test_an_interruption_loses_at_most_the_running_file(
         (lambda entry: edit(entry / "verdict.json", lambda d: d["submissions"][0].update(sha256="0" * 64)), "another submission"),
         (lambda entry: edit(entry / "outcomes.json", lambda d: d["runs"][0]["metrics"].update(success="1")), "doesn't tell of"),
         (lambda entry: edit(entry / "outcomes.json", lambda d: d["runs"][0].update(endings=["success"])), "isn't listed"),
+        (lambda entry: (entry / "probe.json").write_text("{}"), "probe.json"),
         (lambda entry: entry.rename(entry.with_name("what")), "no folder that"),
         (lambda entry: (entry.with_name(".half-x")).mkdir() or shutil.rmtree(entry), "half-written"),
     ],

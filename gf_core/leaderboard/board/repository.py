@@ -104,9 +104,12 @@ class Entry:
         same = bool(data) and all(_CONTROLLED.fullmatch(line) for line in data)
         return "controlled" if same and self.card["backbone"] != "none" else "open"
 
-    @property
+    @cached_property
     def probe(self) -> Mapping[str, Any] | None:
-        """What its vision-language model answered, by its submitters' word; ``None`` where they don't say."""
+        """What its vision-language model answered, by its submitters' word; ``None`` where they don't say.
+
+        Raises GrinningFaceError: probe.json isn't what its schema says.
+        """
         path = self.path / PROBE
         return load_document(path, "probe") if path.is_file() else None
 
@@ -248,6 +251,7 @@ def _read_entry(folder: Path, find: Callable[[str], Suite | None] | None) -> Ent
         raise GrinningFaceError(f"{VERDICT} is of another submission", hint="remove the folder, and add the submission again")
     entry = Entry(id=folder.name, path=folder, document=document, card=card, verdict=checked[0])
     # Broken ones are told here, and not to whoever reads them first.
+    _ = entry.probe
     for number, run in enumerate(entry.outcomes["runs"]):
         if find is not None and (suite := suite_of(run, find)) is not None:
             check_fits(run, suite, where=f"{folder / OUTCOMES}#/runs/{number}")
