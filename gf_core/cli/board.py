@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from gf_core.cli._common import json_option, make_host, plugin_option, print_jso
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
-    from gf_core.leaderboard.board import Board, Entry
+    from gf_core.leaderboard.board import Added, Board, Entry
     from gf_core.leaderboard.board.ranking import Place, Table
     from gf_core.leaderboard.board.repository import Change
 
@@ -84,7 +84,7 @@ def add(
     from gf_core.leaderboard.board import add as take
 
     check_date(date)
-    given = [file for path in files for file in (sorted(path.glob("*.zip")) if path.is_dir() else [path])]
+    given = [file for path in files for file in (files_in(path) if path.is_dir() else [path])]
     refused, told = False, []
     make = partial(make_host, plugin_files)
     for one in take(board, given, make, jobs=jobs, date=date, pictures=pictures, progress=make_progress()):
@@ -136,16 +136,52 @@ def check(board: Path, path: Path, jobs: int, plugin_files: tuple[Path, ...], as
     """Say what `add` would make of submissions, and change nothing. Of files that are entries already, that.
 
     \b
-    Exit codes: 0 all are at least replayed; 1 one isn't; 2 a mistake in what was asked for.
+    Exit codes: 0 all are at least replayed, or entries already; 1 one isn't; 2 a mistake in what was asked for.
 
     \b
     Examples:
       gf leaderboard check results entry.zip
       gf leaderboard check results incoming --json
     """
-    from gf_core.cli.leaderboard import check_submissions
+    from gf_core.cli.display import make_progress
+    from gf_core.cli.leaderboard import DISPUTED, print_verdict
+    from gf_core.leaderboard.board import foresee, read_board
 
-    return check_submissions(path, jobs, plugin_files, as_json, board)
+    make = partial(make_host, plugin_files)
+    host = make()
+    repository = read_board(board, host)
+    found = list(foresee(repository, files_in(path), make, host, jobs=jobs, progress=make_progress()))
+    found.sort(key=lambda one: one.file)
+    if as_json:
+        print_json("verdict", {"submissions": [_as_checked(one, repository) for one in found]})
+    for one in found if not as_json else ():
+        if one.outcome != "there" and one.verdict is not None:
+            print_verdict(one.verdict)
+        else:
+            click.echo(f"{one.file}: {f'is {one.entry} already' if one.entry else 'has the bytes of another of the files'}")
+    good = (one.outcome == "there" or (one.verdict is not None and one.verdict.badge == "replayed") for one in found)
+    return 0 if all(good) else DISPUTED
+
+
+def _as_checked(one: Added, board: Board) -> Mapping[str, Any]:
+    """What checking a file came to, for a document; of one that is an entry already, what it came to then."""
+    from gf_core.leaderboard.verdict import submission_json
+
+    if one.verdict is not None:
+        return submission_json(one.verdict)
+    return {**board.entry(one.entry).verdict, "file": one.file, "entry": one.entry}
+
+
+def files_in(path: Path) -> Sequence[Path]:
+    """A file, or the submissions in a directory. Raises GrinningFaceError: there is neither."""
+    if not path.is_dir():
+        if not path.exists():
+            raise GrinningFaceError("there is no such file or directory", where=str(path))
+        return [path]
+    files = sorted(path.glob("*.zip"))
+    if not files:
+        raise GrinningFaceError("no .zip is in it", where=str(path), hint="give a file that `gf submit pack` wrote")
+    return files
 
 
 @click.command("list")

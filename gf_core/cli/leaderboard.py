@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from gf_core.cli import board as _board
 from gf_core.cli import epochs as _epochs
 from gf_core.cli import site as _site
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
-from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
     from gf_core.leaderboard import Verdict
@@ -75,37 +73,23 @@ def rules(markdown: bool) -> None:
     print_table(["rule", ""], [[rule.code, rule.title] for rule in RULES.values()])
 
 
-def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool, board: Path | None = None) -> int:
-    """Check a file or the files of a directory, also against the entries of a repository, and print what came of it. Returns the
-    exit code."""
+def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_json: bool) -> int:
+    """Check a file or the files of a directory, and print what came of it. Returns the exit code."""
     from gf_core.cli.display import make_progress
     from gf_core.leaderboard import to_document, verify_files
-    from gf_core.leaderboard.board import known_in, read_board
 
-    files = _files(path)
     host = partial(make_host, plugin_files)
-    known = None if board is None else known_in(read_board(board, made := host()), made)
-    verdicts = verify_files(files, host, jobs=jobs, progress=make_progress(), known=known)
+    verdicts = verify_files(_board.files_in(path), host, jobs=jobs, progress=make_progress())
     if as_json:
         print_json("verdict", to_document(verdicts))
     else:
         for verdict in verdicts:
-            _print(verdict)
+            print_verdict(verdict)
     return 0 if all(verdict.badge == "replayed" for verdict in verdicts) else DISPUTED
 
 
-def _files(path: Path) -> Sequence[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise GrinningFaceError("there is no such file or directory", where=str(path))
-        return [path]
-    files = sorted(path.glob("*.zip"))
-    if not files:
-        raise GrinningFaceError("no .zip is in it", where=str(path), hint="give a file that `gf submit pack` wrote")
-    return files
-
-
-def _print(verdict: Verdict) -> None:
+def print_verdict(verdict: Verdict) -> None:
+    """What checking a file came to, rule by rule."""
     from gf_core._problems import printable, shorten
     from gf_core.leaderboard import RULES
     from gf_core.leaderboard.verdict import MEANS

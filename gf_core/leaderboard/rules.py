@@ -234,6 +234,13 @@ _TABLE = (
         fix="`gf probe CHECKPOINT --suite SUITE --out FILE`, then `gf submit pack --probe FILE`; don't edit it.",
     ),
     Rule(
+        code="GF424",
+        title="No entry has its name.",
+        checks="Where there is a repository: the card's name against those of the entries, and of the files before it.",
+        why="A name in a table is one policy's.",
+        fix="Give the card another name, or ask for the other entry to be withdrawn.",
+    ),
+    Rule(
         code="GF450",
         title="It can be believed without running it again (flags only).",
         checks=("10 or more scored episodes, and success in all of them, or the lower limit of its Wilson interval above 95 %."),

@@ -75,10 +75,11 @@ class Verdict:
 
 def to_document(verdicts: Sequence[Verdict]) -> dict[str, JSON]:
     """The content of a document of kind ``verdict`` (verdict-1.schema.json)."""
-    return {"submissions": [_submission(verdict) for verdict in verdicts]}
+    return {"submissions": [submission_json(verdict) for verdict in verdicts]}
 
 
-def _submission(verdict: Verdict) -> JSON:
+def submission_json(verdict: Verdict) -> dict[str, JSON]:
+    """One file's part of it."""
     rules: list[JSON] = [
         {"code": f.code, "title": RULES[f.code].title, "status": f.status, "detail": f.detail} for f in verdict.findings
     ]

@@ -192,7 +192,6 @@ def verify_files(
     *,
     jobs: int = 1,
     progress: Progress | None = None,
-    known: Known | None = None,
 ) -> list[Verdict]:
     """Hold several files against the rules, also against each other, in the order of their names: earlier ones stand.
 
@@ -201,13 +200,12 @@ def verify_files(
         make_host: makes the plugin host, in every process; picklable.
         jobs: files at once, each in a process of its own.
         progress: a display, for ``jobs = 1``.
-        known: what came before all of them.
 
     Raises:
         GrinningFaceError: a process died.
     """
     ordered = sorted(paths, key=lambda path: (path.name, str(path)))
-    return compare_files(list(verify_each(ordered, make_host, jobs=jobs, progress=progress)), known)
+    return compare_files(list(verify_each(ordered, make_host, jobs=jobs, progress=progress)))
 
 
 def verify_each(
@@ -236,32 +234,46 @@ def _verify_alone(make_host: Callable[[], PluginHost], path: Path) -> Verdict:
 class Known:
     """What was submitted so far: whose runs and recordings another file can't have, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, names: bool = False) -> None:
+        """``names``: whether two may not have the same name."""
         self._runs: dict[str, str] = {}
         self._recordings: dict[tuple[str, str], str] = {}
+        self._broken: dict[str, str] = {}
+        self._names: dict[str, str] | None = {} if names else None
 
-    def learn(self, name: str, prints: Mapping[str, Mapping[str, str]]) -> None:
+    def learn_broken(self, start: str, what: str) -> None:
+        """Remember a file whose runs can't be read any more: what its hash begins with, and where it is and what is wrong."""
+        self._broken[start] = what
+
+    def learn(self, name: str, prints: Mapping[str, Mapping[str, str]], title: str | None = None) -> None:
         """Remember a file's runs.
 
         Args:
             name: what findings call it.
             prints: run key to episode to hash of its actions, of which the first digits are enough (:data:`PRINT`).
+            title: its name in tables, for one that is in them.
         """
+        if self._names is not None and title is not None:
+            self._names.setdefault(title, name)
         for key, episodes in prints.items():
             self._runs.setdefault(key, name)
             for episode, digest in episodes.items():
                 self._recordings.setdefault((episode, digest[:PRINT]), name)
 
     def hold_against(self, verdict: Verdict) -> Verdict:
-        """The verdict, with GF421 and GF422 checked."""
+        """The verdict, with GF421 and GF422 checked, and GF424 where names are compared."""
         if not verdict.prints:
             return verdict
         found = {finding.code: finding for finding in verdict.findings}
-        same = next((self._runs[key] for key in verdict.prints if key in self._runs), "")
+        same = next((f"{self._runs[key]} has it too" for key in verdict.prints if key in self._runs), "")
+        broken_there = next((what for start, what in self._broken.items() if (verdict.sha256 or "").startswith(start)), "")
         pairs = ((episode, digest[:PRINT]) for prints in verdict.prints.values() for episode, digest in prints.items())
         copied = next((pair for pair in pairs if pair in self._recordings), None)
-        found["GF421"] = _compared("GF421", f"{same} has it too" if same else "")
+        found["GF421"] = _compared("GF421", broken_there or same)
         found["GF422"] = _compared("GF422", f"{copied[0]} is as in {self._recordings[copied]}" if copied else "")
+        if self._names is not None:
+            other = self._names.get(verdict.name or "")
+            found["GF424"] = _compared("GF424", f"{other} has its name" if other else "")
         broken = any(finding.status == "fail" for finding in found.values())
         return dataclasses.replace(
             verdict,
@@ -271,17 +283,12 @@ class Known:
         )
 
 
-def compare_files(verdicts: Sequence[Verdict], known: Known | None = None) -> list[Verdict]:
-    """The verdicts, with GF421 and GF422 checked where there is anything to compare with; of two alike, the later one breaks the
-    rule.
-
-    Args:
-        verdicts: in order.
-        known: what came before them; it learns them, too.
-    """
-    if len(verdicts) < 2 and known is None:
+def compare_files(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, in order, with GF421 and GF422 checked where there is anything to compare with; of two alike, the later one
+    breaks the rule."""
+    if len(verdicts) < 2:
         return list(verdicts)
-    known = known or Known()
+    known = Known()
     compared: list[Verdict] = []
     for verdict in verdicts:
         compared.append(known.hold_against(verdict))

@@ -63,10 +63,10 @@ def forge(smoke: Callable[..., Path], tmp_path: Path) -> Callable[..., Forgery]:
 
 @pytest.fixture
 def submit(host: PluginHost, tmp_path: Path) -> Callable[..., Path]:
-    """Pack run directories with a card."""
+    """Pack run directories with a card: ``name`` is the file's, ``titled`` the entry's."""
 
-    def write(*runs: Path, name: str = "entry.zip", **card: Any) -> Path:
-        return pack(list(runs), {**CARD, **card}, tmp_path / name, host).path
+    def write(*runs: Path, name: str = "entry.zip", titled: str = CARD["name"], **card: Any) -> Path:
+        return pack(list(runs), {**CARD, "name": titled, **card}, tmp_path / name, host).path
 
     return write
 

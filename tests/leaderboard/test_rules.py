@@ -44,7 +44,7 @@ def test_a_real_run_is_replayed(smoke, verdict):
     passed = verdict(smoke("gf/random-v1"))
     assert (passed.badge, passed.first_failed) == ("replayed", None)
     assert {finding.status for finding in passed.findings} == {"pass", "unchecked"}
-    assert [finding.code for finding in passed.findings if finding.status == "unchecked"] == ["GF421", "GF422"]
+    assert [finding.code for finding in passed.findings if finding.status == "unchecked"] == ["GF421", "GF422", "GF424"]
     (run,) = passed.runs
     assert (run.suite, run.episodes, run.replayed_by) == ("gf/smoke@1", 12, "actions")
     assert [split.split for split in run.splits] == ["id", "train", "val"]

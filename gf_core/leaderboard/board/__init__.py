@@ -7,7 +7,7 @@
     files/SHA256.zip            submissions, or wherever the storage is
 """
 
-from gf_core.leaderboard.board.adding import Added, add, known_in
+from gf_core.leaderboard.board.adding import Added, add, foresee, known_in
 from gf_core.leaderboard.board.repository import Board, Entry, Problem, change, init, read_board
 
-__all__ = ["Added", "Board", "Entry", "Problem", "add", "change", "init", "known_in", "read_board"]
+__all__ = ["Added", "Board", "Entry", "Problem", "add", "change", "foresee", "init", "known_in", "read_board"]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gf_core._files import flush_directory
-from gf_core._problems import printable
+from gf_core._problems import printable, shorten
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.progress import Progress
 from gf_core.evaluation.suites import Suite, load_suite
 from gf_core.leaderboard import checks
-from gf_core.leaderboard.archive import open_archive
+from gf_core.leaderboard.archive import MAX_BYTES, open_archive
 from gf_core.leaderboard.board.outcomes import pack_run, prints_of, suite_of, suites_here
 from gf_core.leaderboard.board.pictures import draw_failures
 from gf_core.leaderboard.board.repository import (
@@ -43,6 +44,9 @@ from gf_core.schemas import validate
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
 
+_OF_FILE = re.compile(r"[0-9]{4}-.*-([0-9a-f]{8})")
+"""What the folder of an entry is called, with the beginning of its file's hash. One that is half-written is called otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Added:
@@ -50,10 +54,10 @@ class Added:
 
     Attributes:
         file: its name.
-        outcome: ``added``; ``there``: it is an entry already; ``refused``: a rule is broken, or another entry has its name.
-        entry: the entry's id; empty for one that was refused.
+        outcome: ``added``; ``there``: it is an entry already; ``refused``: a rule is broken.
+        entry: the entry's id; empty for one that was refused, and where nothing is written.
         why: why it was refused.
-        verdict: what checking it came to; ``None`` for one that was there, or couldn't be read.
+        verdict: what checking it came to; ``None`` for one that was an entry before.
         note: what an entry that was added lacks: pictures, and why.
     """
 
@@ -95,55 +99,104 @@ def add(
     host = make_host()
     with changing(path, host) as board:
         _clean(path)
-        known, names = known_in(board, host), {entry.name: entry.id for entry in board.entries if entry.listed}
-        there = {entry.document["submission"]["sha256"]: entry.id for entry in board.entries}
-        new: list[Path] = []
-        for file in sorted(files, key=lambda one: (one.name, str(one))):
-            digest = _digest(file)
-            if digest in there:
-                yield Added(file=printable(file.name), outcome="there", entry=there[digest])
-            else:
-                new.append(file)
-        for file, checked in zip(new, verify_each(new, make_host, jobs=jobs, progress=progress), strict=True):
-            verdict = known.hold_against(checked)
-            if why := _why_not(verdict, names, there):
-                yield Added(file=verdict.file, outcome="refused", why=why, verdict=verdict)
-                continue
-            assert verdict.sha256 is not None
-            assert verdict.name is not None
-            name, note = _write(board, file, verdict, host, date or today(), pictures)
-            names[verdict.name] = there[verdict.sha256] = name
-            known.learn(name, verdict.prints)
-            yield Added(file=verdict.file, outcome="added", entry=name, verdict=verdict, note=note)
+
+        def write(file: Path, verdict: Verdict) -> tuple[str, str]:
+            return _write(board, file, verdict, host, date or today(), pictures)
+
+        yield from _each(board, files, make_host, host, write, jobs, progress)
+
+
+def foresee(
+    board: Board,
+    files: Sequence[Path],
+    make_host: Callable[[], PluginHost],
+    host: PluginHost,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[Added]:
+    """What :func:`add` would make of files; changes nothing.
+
+    Args:
+        board: the repository, held against the suites.
+        files: as of :func:`add`, as are the other arguments.
+        make_host: makes the plugin host, in every process; picklable.
+        host: one that was made.
+        jobs: files that are checked at once.
+        progress: a display, for ``jobs = 1``.
+    """
+    yield from _each(board, files, make_host, host, lambda file, verdict: ("", ""), jobs, progress)
+
+
+def _each(
+    board: Board,
+    files: Sequence[Path],
+    make_host: Callable[[], PluginHost],
+    host: PluginHost,
+    write: Callable[[Path, Verdict], tuple[str, str]],
+    jobs: int,
+    progress: Progress | None,
+) -> Iterator[Added]:
+    """What becomes of each file; ``write`` makes an entry of one that breaks no rule, and returns its id and what it lacks."""
+    known, there = known_in(board, host), {entry.document["submission"]["sha256"]: entry.id for entry in board.entries}
+    new: list[tuple[Path, str]] = []
+    again: list[tuple[Path, str]] = []
+    for file in sorted(files, key=lambda one: (one.name, str(one))):
+        digest = _digest(file)
+        if digest in there:
+            yield Added(file=printable(file.name), outcome="there", entry=there[digest])
+        else:
+            (again if digest and any(digest == other for _, other in new) else new).append((file, digest))
+    done: dict[str, Added] = {}
+    verdicts = verify_each([file for file, _ in new], make_host, jobs=jobs, progress=progress)
+    for (file, digest), checked in zip(new, verdicts, strict=True):
+        verdict = known.hold_against(checked)
+        if verdict.badge == "disputed":
+            one = Added(file=verdict.file, outcome="refused", why=_why_not(verdict), verdict=verdict)
+        else:
+            name, note = write(file, verdict)
+            known.learn(name or verdict.file, verdict.prints, verdict.name)
+            one = Added(file=verdict.file, outcome="added", entry=name, verdict=verdict, note=note)
+        done[digest] = one
+        yield one
+    for file, digest in again:
+        yield _once_more(done[digest], printable(file.name))
+
+
+def _once_more(first: Added, file: str) -> Added:
+    """What becomes of a file with the bytes of one before it."""
+    assert first.verdict is not None
+    verdict = replace(first.verdict, file=file)
+    return replace(first, file=file, verdict=verdict, note="", outcome="refused" if first.outcome == "refused" else "there")
 
 
 def _digest(file: Path) -> str:
+    """Of a file that can be read at all; checking it says why it can't."""
     try:
-        return file_sha256(file)
+        return file_sha256(file) if file.is_file() and file.stat().st_size <= MAX_BYTES else ""
     except OSError:
-        return ""  # checking it says why it can't be read
+        return ""
 
 
-def _why_not(verdict: Verdict, names: Mapping[str, str], there: Mapping[str, str]) -> str:
-    same = there.get(verdict.sha256 or "")
-    if same:
-        return f"it has the bytes of {same}"
-    if verdict.badge == "disputed":
-        finding = next(finding for finding in verdict.findings if finding.status == "fail")
-        return f"{finding.code}: {finding.detail}"
-    other = names.get(verdict.name or "")
-    if other:
-        return f"{other} has its name; another name is needed, or that entry withdrawn"
-    return ""
+def _why_not(verdict: Verdict) -> str:
+    finding = next(finding for finding in verdict.findings if finding.status == "fail")
+    return f"{finding.code}: {finding.detail}"
 
 
 def known_in(board: Board, host: PluginHost) -> Known:
     """What the repository's entries hold, for finding copies. What was withdrawn may be handed in again, corrected."""
-    known = Known()
+    known = Known(names=True)
     find = suites_here(host)
     for entry in board.entries:
         if entry.listed:
-            known.learn(entry.id, _prints(entry, find))
+            known.learn(entry.id, _prints(entry, find), entry.name)
+    for problem in board.problems:
+        folder = problem.where.removeprefix(f"{ENTRIES}/")
+        if match := _OF_FILE.fullmatch(folder):
+            what = (
+                f"{problem.where} was made of it, and is broken; remove it or put it right first ({shorten(problem.what, 300)})"
+            )
+            known.learn_broken(match[1], what)
     return known
 
 
