@@ -266,6 +266,25 @@ def test_two_entries_of_one_name_that_were_merged_by_hand(board: Path) -> None:
     assert [entry.id for entry in found.entries] == [first]
     assert found.problems[0].where == f"entries/{later}"
     assert first in found.problems[0].what
+    assert [entry.id for entry in found.twins] == [later]
+    assert not change(board, later, "withdrawn", "the other one came first").listed
+    found = read_board(board)
+    assert ([entry.id for entry in found.entries], found.problems) == ([first, later], ())
+    with pytest.raises(GrinningFaceError, match="has its name by now"):
+        change(board, later, "restored", "it was first, really")
+
+
+def test_the_recordings_of_a_twin_are_known(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit, tmp_path: Path
+) -> None:
+    run = forge("gf/random-v1").write()
+    write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-30")
+    (one,) = take(submit(run, name="1.zip", titled="For now"))
+    edit(board / "entries" / one.entry / "card.json", lambda d: d.update(name="Same"))  # as in a branch that was merged
+    assert len(read_board(board).twins) == 1
+    assert outcomes_of(take(tmp_path / "1.zip")) == ["there"]
+    (copied,) = take(submit(run, name="2.zip", titled="Mine"))
+    assert copied.why == f"GF421: {one.entry} has it too"
 
 
 def test_how_an_entry_stands(board: Path) -> None:

@@ -138,7 +138,8 @@ def _each(
     progress: Progress | None,
 ) -> Iterator[Added]:
     """What becomes of each file; ``write`` makes an entry of one that breaks no rule, and returns its id and what it lacks."""
-    known, there = known_in(board, host), {entry.document["submission"]["sha256"]: entry.id for entry in board.entries}
+    known = known_in(board, host)
+    there = {entry.document["submission"]["sha256"]: entry.id for entry in (*board.entries, *board.twins)}
     new: list[tuple[Path, str]] = []
     again: list[tuple[Path, str]] = []
     for file in sorted(files, key=lambda one: (one.name, str(one))):
@@ -187,7 +188,7 @@ def known_in(board: Board, host: PluginHost) -> Known:
     """What the repository's entries hold, for finding copies. What was withdrawn may be handed in again, corrected."""
     known = Known(names=True)
     find = suites_here(host)
-    for entry in board.entries:
+    for entry in (*board.entries, *board.twins):
         if entry.listed:
             known.learn(entry.id, _prints(entry, find), entry.name)
     for problem in board.problems:

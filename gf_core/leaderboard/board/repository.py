@@ -144,12 +144,14 @@ class Board:
         path: its directory.
         document: leaderboard.json.
         entries: all that could be read, oldest first.
-        problems: what couldn't, by name. Nothing else suffers from it.
+        twins: those whose name an entry before them has: in no table, told among the problems, and known all the same.
+        problems: what couldn't be read, by name. Nothing else suffers from it.
     """
 
     path: Path
     document: Mapping[str, Any]
     entries: tuple[Entry, ...]
+    twins: tuple[Entry, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -158,14 +160,15 @@ class Board:
         return open_storage(self.path, self.document["storage"])
 
     def entry(self, name: str) -> Entry:
-        """The entry with an id, or with a beginning of one that no other has.
+        """The entry with an id, or with a beginning of one that no other has; it may be a twin.
 
         Raises:
             UnknownIdError: there is none, or several.
         """
-        found = [entry for entry in self.entries if entry.id == name] or [e for e in self.entries if e.id.startswith(name)]
+        there = (*self.entries, *self.twins)
+        found = [entry for entry in there if entry.id == name] or [entry for entry in there if entry.id.startswith(name)]
         if len(found) != 1:
-            known = [entry.id for entry in self.entries]
+            known = [entry.id for entry in there]
             what = f"{len(found)} entries begin with {name!r}" if found else f"no entry is called {name!r}"
             raise UnknownIdError(what, where=str(self.path), hint=did_you_mean(name, known) or "`gf leaderboard list` shows them")
         return found[0]
@@ -210,6 +213,7 @@ def read_board(path: Path, host: PluginHost | None = None) -> Board:
         raise GrinningFaceError(f"there is no {BOARD}", where=str(path), hint="`gf leaderboard init` makes a results repository")
     document = load_document(path / BOARD, "leaderboard")
     entries: list[Entry] = []
+    twins: list[Entry] = []
     problems: list[Problem] = []
     names: dict[str, str] = {}
     find = suites_here(host) if host is not None else None
@@ -224,11 +228,12 @@ def read_board(path: Path, host: PluginHost | None = None) -> Board:
             problems.append(Problem(where=where, what=error.line))
             continue
         if entry.listed and (other := names.setdefault(entry.name, entry.id)) != entry.id:
+            twins.append(entry)
             what = f"its name {printable(entry.name)!r} is that of {other}, which came first; withdraw one of them"
             problems.append(Problem(where=where, what=what))
             continue
         entries.append(entry)
-    return Board(path=path, document=document, entries=tuple(entries), problems=tuple(problems))
+    return Board(path=path, document=document, entries=tuple(entries), twins=tuple(twins), problems=tuple(problems))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -314,7 +319,7 @@ def _check_change(entry: Entry, what: Change) -> None:
 
 def _check_room(entry: Entry, board: Board) -> None:
     """Nothing, if no entry took a withdrawn one's place meanwhile. Raises GrinningFaceError."""
-    for other in board.entries:
+    for other in (*board.entries, *board.twins):
         if other.listed and other.name == entry.name:
             raise GrinningFaceError(f"{other.id} has its name by now", where=entry.id, hint="withdraw that one first")
 
