@@ -346,6 +346,20 @@ def test_what_was_withdrawn_may_be_handed_in_again(
     assert outcomes_of(take(submit(run, name="2.zip", license="MIT"))) == ["added"]
 
 
+def test_what_was_handed_in_again_meanwhile_is_not_restored(
+    board: Path, take: Callable[..., list[Added]], forge: Forge, submit: Submit
+) -> None:
+    run, copied = forge("gf/random-v1").write(), forge("gf/random-v1").relabel(seed=7).write()
+    (first,) = take(submit(run, name="1.zip"))
+    change(board, first.entry, "withdrawn", "wrong name")
+    for other, taken in ((run, "a run of it"), (copied, "a recording of it")):
+        (again,) = take(submit(other, name="2.zip", titled="Another name"))
+        with pytest.raises(GrinningFaceError, match=f"{again.entry} has {taken} by now; withdraw that one first"):
+            change(board, first.entry, "restored", "it wasn't")
+        change(board, again.entry, "withdrawn", "for the test")
+    assert change(board, first.entry, "restored", "it wasn't").listed
+
+
 def test_a_storage_that_fsspec_opens(tmp_path: Path, host: PluginHost, forge: Forge, submit: Submit) -> None:
     pytest.importorskip("fsspec")
     init(tmp_path / "board", title="Ours", storage=f"file://{tmp_path}/elsewhere")

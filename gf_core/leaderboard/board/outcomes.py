@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import product
 from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any
 
@@ -148,5 +149,20 @@ def unpack_run(run: Mapping[str, Any], suite: Suite) -> list[Row]:
 
 def prints_of(run: Mapping[str, Any], suite: Suite) -> dict[str, str]:
     """Episode to print, where there is one."""
+    return {suite.episodes[number].id: mark for number, mark in _marks(run)}
+
+
+def _marks(run: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Number of an episode and its print, where there is one."""
     marks = (run["prints"][place : place + PRINT] for place in range(0, len(run["prints"]), PRINT))
-    return {episode.id: mark for episode, mark in zip(suite.episodes, marks, strict=True) if mark != _NO_PRINT}
+    return [(number, mark) for number, mark in enumerate(marks) if mark != _NO_PRINT]
+
+
+def in_common(runs: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> str:
+    """What the runs of two entries share and mustn't (GF421, GF422); empty if nothing. Recordings are compared within a suite."""
+    for run, other in product(runs, others):
+        if run["key"] == other["key"]:
+            return "a run of it"
+        if run["described"]["suite_sha256"] == other["described"]["suite_sha256"] and {*_marks(run)} & {*_marks(other)}:
+            return "a recording of it"
+    return ""

@@ -17,7 +17,7 @@ from gf_core._problems import printable
 from gf_core.canonical import JSON, canonical_json
 from gf_core.errors import GrinningFaceError, UnknownIdError, did_you_mean
 from gf_core.evaluation.suites import Suite
-from gf_core.leaderboard.board.outcomes import check_fits, check_run, suite_of, suites_here
+from gf_core.leaderboard.board.outcomes import check_fits, check_run, in_common, suite_of, suites_here
 from gf_core.leaderboard.board.storage import Storage, open_storage
 from gf_core.leaderboard.bundle import PROBE
 from gf_core.leaderboard.verdict import Badge
@@ -318,10 +318,13 @@ def _check_change(entry: Entry, what: Change) -> None:
 
 
 def _check_room(entry: Entry, board: Board) -> None:
-    """Nothing, if no entry took a withdrawn one's place meanwhile. Raises GrinningFaceError."""
+    """Nothing, if no entry took a withdrawn one's place meanwhile: name, runs or recordings. Raises GrinningFaceError."""
     for other in (*board.entries, *board.twins):
-        if other.listed and other.name == entry.name:
-            raise GrinningFaceError(f"{other.id} has its name by now", where=entry.id, hint="withdraw that one first")
+        if not other.listed:
+            continue
+        taken = "its name" if other.name == entry.name else in_common(entry.outcomes["runs"], other.outcomes["runs"])
+        if taken:
+            raise GrinningFaceError(f"{other.id} has {taken} by now", where=entry.id, hint="withdraw that one first")
 
 
 def slug(name: str) -> str:
