@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gf_core.leaderboard.board.rerun import Rerun
 
 CONTRADICTS = 1
-"""Exit code where a re-run contradicts a submission, or an audit finds something."""
+"""Exit code where a re-run contradicts a submission, or an audit finds something or couldn't look at all."""
 
 _SECRET = click.option(
     "--secret",
@@ -199,7 +199,8 @@ def audit(board: Path, plugin_files: tuple[Path, ...]) -> int:
     """Work out again what the repository says: every rate, and for closed epochs every seed, challenge and result.
 
     \b
-    Exit codes: 0 all is as it says; 1 something isn't, and is named; 2 a mistake in what was asked for.
+    Exit codes: 0 all is as it says; 1 something isn't, or couldn't be looked at here, and is named; 2 a mistake in what was asked
+    for.
 
     \b
     Examples:
@@ -212,10 +213,13 @@ def audit(board: Path, plugin_files: tuple[Path, ...]) -> int:
     host = make_host(plugin_files)
     with scratch() as folder:
         found = look(read_board(board, host), host, folder)
-    for problem in found:
+    for problem in found.problems:
         click.echo(f"{problem.where}: {problem.what}")
-    click.echo(f"{len(found)} problems" if found else "all is as the repository says")
-    return CONTRADICTS if found else 0
+    for why, count in sorted(found.unseen.items()):
+        click.echo(f"{count} {'run' if count == 1 else 'runs'} couldn't be looked at: {why}")
+    good = "the rest is as the repository says" if found.unseen else "all is as the repository says"
+    click.echo(f"{len(found.problems)} problems" if found.problems else good)
+    return CONTRADICTS if found.problems or found.unseen else 0
 
 
 COMMANDS = (epoch, commit, rerun, audit)

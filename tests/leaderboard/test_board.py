@@ -259,6 +259,24 @@ def test_an_entry_whose_outcomes_are_not_its_suites_is_named_and_holds_nothing_u
     assert all(where in (tmp_path / "site" / "about.html").read_text() for where in told)
 
 
+def test_an_audit_says_what_it_could_not_look_at(board: Path, gf: Gf) -> None:
+    write_entry(board, "Here", of=suite("gf/smoke@1"))
+    assert gf("leaderboard", "audit", board)[:2] == (0, "all is as the repository says\n")
+    for name, changes in {"1": {"suite": "acme/x@1"}, "2": {"suite": "acme/x@1"}, "3": {"suite_sha256": "0" * 64}}.items():
+        entry = write_entry(board, name, of=suite("gf/smoke@1"))
+        path = board / "entries" / entry / "outcomes.json"
+        edit(path, lambda document, changes=changes: document["runs"][0]["described"].update(changes))
+    code, text, _ = gf("leaderboard", "audit", board)
+    assert (code, text.splitlines()) == (
+        1,
+        [
+            "2 runs couldn't be looked at: acme/x@1 isn't here",
+            "1 run couldn't be looked at: gf/smoke@1 here has another content than what was run",
+            "the rest is as the repository says",
+        ],
+    )
+
+
 def test_two_entries_of_one_name_that_were_merged_by_hand(board: Path) -> None:
     first = write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-30")
     later = write_entry(board, "Same", of=suite("gf/smoke@1"), date="2026-01-31", seed=1)

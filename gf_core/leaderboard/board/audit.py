@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gf_core._problems import printable
 from gf_core.canonical import content_hash, sha256
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation.suites import Suite, load_suite
@@ -25,29 +28,52 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
-def audit(board: Board, host: PluginHost, scratch: Path, tell: Tell = lambda _: None) -> tuple[Problem, ...]:
-    """Everything in a repository that isn't what it should be.
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What an audit came to.
+
+    Attributes:
+        problems: what isn't as the repository says.
+        unseen: why runs couldn't be looked at, to how many.
+    """
+
+    problems: tuple[Problem, ...]
+    unseen: Mapping[str, int]
+
+
+def audit(board: Board, host: PluginHost, scratch: Path, tell: Tell = lambda _: None) -> Audit:
+    """Everything in a repository that isn't what it should be, and what can't be looked at here.
 
     Of an entry: its rates, counted again from its outcomes. Of a closed epoch: its secret, and of every challenge its seed, its
     episodes and its result. Of an open one nothing can be worked out yet but what its files say.
 
     Args:
-        board: the repository.
+        board: the repository, held against the suites.
         host: the plugins, which know the suites.
         scratch: a folder for the runs of challenges.
         tell: told what is being looked at.
     """
     find = suites_here(host)
     found = list(board.problems)
+    unseen: Counter[str] = Counter()
     for entry in board.entries:
         tell(entry.id)
         found += _entry(entry, find)
+        unseen.update(filter(None, (_unseen(run, find) for run in entry.outcomes["runs"])))
     epochs, broken = read_epochs(board.path)
     found += broken
     for epoch in epochs:
         tell(f"epoch {epoch.name}")
         found += _epoch(epoch, board, host, scratch)
-    return tuple(found)
+    return Audit(problems=tuple(found), unseen=unseen)
+
+
+def _unseen(run: Mapping[str, Any], find: Callable[[str], Suite | None]) -> str:
+    """Why a run can't be looked at here; empty for one that can."""
+    name = printable(run["described"]["suite"])
+    if find(run["described"]["suite"]) is None:
+        return f"{name} isn't here"
+    return "" if suite_of(run, find) else f"{name} here has another content than what was run"
 
 
 def _entry(entry: Entry, find: Callable[[str], Suite | None]) -> Iterator[Problem]:
