@@ -354,10 +354,15 @@ def comment(file: Path) -> None:
 def check_date(date: str | None) -> None:
     """Nothing, for a day or none. Raises GrinningFaceError."""
     import datetime
+    import re
 
     if date is None:
         return
     try:
+        if not re.fullmatch(
+            r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", date
+        ):  # fromisoformat takes other ways to write a day, documents don't
+            raise ValueError
         datetime.date.fromisoformat(date)
     except ValueError as error:
         raise GrinningFaceError(f"{date!r} is no day", where="--date", hint="write it as 2026-01-31") from error

@@ -396,10 +396,27 @@ def test_a_storage_that_fsspec_opens(tmp_path: Path, host: PluginHost, forge: Fo
         found.storage.fetch("0" * 64, tmp_path / "other.zip")
 
 
-@pytest.mark.parametrize("storage", ["../outside", "nonsense://x"])
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "../outside",
+        "nonsense://x",
+        "memory://x",
+        "simplecache::memory://x",
+        "entries",
+        "./entries/files",
+        "Entries",
+        "leaderboard.json",
+        "claims",
+        "epochs",
+        "incoming",
+        ".github",
+    ],
+)
 def test_a_storage_that_can_not_be(tmp_path: Path, storage: str) -> None:
     with pytest.raises(GrinningFaceError, match="storage"):
         init(tmp_path / "board", title="Ours", storage=storage)
+    assert not (tmp_path / "board").exists()
 
 
 def test_through_the_command_line(gf: Gf, tmp_path: Path, forge: Forge, submit: Submit) -> None:
@@ -423,8 +440,9 @@ def test_through_the_command_line(gf: Gf, tmp_path: Path, forge: Forge, submit: 
     assert document["unranked"][0]["why"] == "gf/smoke@1 isn't for ranking"
     code, text, _ = gf("leaderboard", "check", board, file)
     assert (code, text.endswith("already\n")) == (0, True)
-    code, _, text = gf("leaderboard", "add", board, file, "--date", "yesterday")
-    assert (code, "'yesterday' is no day" in text) == (2, True)
+    for date in ("yesterday", "20260131", "2026-W05-6", "2026-02-30", "1999-01-31"):
+        code, _, text = gf("leaderboard", "add", board, file, "--date", date)
+        assert (code, f"{date!r} is no day" in text) == (2, True)
     code, _, text = gf("leaderboard", "list", tmp_path)
     assert (code, "there is no leaderboard.json" in text) == (2, True)
 

@@ -177,6 +177,9 @@ def play_round(arena: Path, gf: Gf) -> None:
         ("replayed", ["swapped"]),
     ]
 
+    for early, last in (("2025-12-31", "2026-01-04"), ("2026-01-03", "2026-01-04")):
+        code, _, err = gf("leaderboard", "epoch", "close", board, "first", "--secret", secret, "--date", early)
+        assert (code, f"was run again on arena/plane@1 on {last}, and it can't be closed on {early}" in err) == (2, True)
     assert gf("leaderboard", "epoch", "close", board, "first", "--secret", secret, "--date", "2026-02-01")[0] == 0
     code, _, err = rerun("swapped", 0.95)
     assert (code, "would be late" in err) == (2, True)
@@ -243,6 +246,15 @@ def test_an_audit_names_what_is_wrong(closed: Path, gf: Gf, tmp_path: Path, dama
     # What can be told from the files alone is told by `list`, too.
     seen = told in gf("leaderboard", "list", board)[2]
     assert seen is any(part in told for part in ("another checkpoint", "late", "another commitment", "twice", "no commitment"))
+
+
+def test_an_epoch_is_not_closed_before_it_was_opened(gf: Gf, tmp_path: Path) -> None:
+    board, epoch = tmp_path / "board", ("first", "--secret", tmp_path / "secret", "--date")
+    assert gf("leaderboard", "init", board)[0] == 0
+    assert gf("leaderboard", "epoch", "open", board, *epoch, "2026-01-02")[0] == 0
+    code, _, err = gf("leaderboard", "epoch", "close", board, *epoch, "2026-01-01")
+    assert (code, "it was opened on 2026-01-02, and it can't be closed on 2026-01-01; --date 2026-01-02" in err) == (2, True)
+    assert gf("leaderboard", "epoch", "close", board, *epoch, "2026-01-02")[0] == 0
 
 
 def test_seeds_depend_on_everything_that_they_should() -> None:

@@ -149,17 +149,29 @@ def close_epoch(path: Path, name: str, secret_file: Path, *, date: str | None = 
     """End an epoch and publish its secret. Whatever comes later is late.
 
     Raises:
-        GrinningFaceError: no such epoch, it is closed already, or the secret isn't its.
+        GrinningFaceError: no such epoch, it is closed already, the secret isn't its, or something in it is of a later day.
     """
     with changing(path):
         epoch = read_epoch(path, name)
         if epoch.closed is not None:
             raise GrinningFaceError(f"epoch {name!r} was closed on {epoch.closed['date']}")
         secret = read_secret(secret_file, epoch)
-        document = {**epoch.document, "closed": {"date": date or today(), "secret": secret.hex()}}
+        day = date or today()
+        _check_last(epoch, day)
+        document = {**epoch.document, "closed": {"date": day, "secret": secret.hex()}}
         validate(document, "epoch", source=str(epoch.path / EPOCH))
         write_json(epoch.path / EPOCH, document)
     return read_epoch(path, name)
+
+
+def _check_last(epoch: Epoch, day: str) -> None:
+    """Nothing, if nothing in an epoch is of a later day: it would be late for ever. Raises GrinningFaceError."""
+    dated = [(epoch.document["opened"], "it was opened")]
+    dated += [(one["date"], f"{entry} was committed") for entry, one in epoch.commitments.items()]
+    dated += [(one["date"], f"{entry} was run again on {suite}") for (entry, suite), one in epoch.reruns.items()]
+    last, what = max(dated)
+    if last > day:
+        raise GrinningFaceError(f"{what} on {last}, and it can't be closed on {day}", where=epoch.name, hint=f"--date {last}")
 
 
 def commit(path: Path, entry_name: str, epoch_name: str, scratch: Path, *, date: str | None = None) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ ENTRY, CARD, VERDICT, OUTCOMES = "entry.json", "card.json", "verdict.json", "out
 HALF = ".half-"
 """What the folder of an entry that is being written begins with."""
 _ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[a-z0-9-]{1,60}-[0-9a-f]{8}")
+_TAKEN = {BOARD, ENTRIES, LOCK, "claims", "epochs", "incoming", ".git", ".github", ".gitignore", "readme.md", "site", "secrets"}
+"""What submissions can't lie in: other files and folders of a repository, and what git leaves out of it."""
 _CONTROLLED = re.compile(r"gf/demos@1( .*)?")
 
 Objection = Literal["disputed", "withdrawn"]
@@ -184,7 +187,7 @@ def init(path: Path, *, title: str, storage: str, contact: str | None = None) ->
         contact: where disputes go.
 
     Raises:
-        GrinningFaceError: there is one already, or the storage can't be opened.
+        GrinningFaceError: there is one already, or the storage can't be opened, is used for something else or keeps nothing.
     """
     if (path / BOARD).exists():
         raise GrinningFaceError("there is a leaderboard already", where=str(path / BOARD), hint="give another directory")
@@ -192,11 +195,21 @@ def init(path: Path, *, title: str, storage: str, contact: str | None = None) ->
     if contact:
         document["contact"] = contact
     validate(document, "leaderboard", source="what was asked for")
+    _check_storage(storage)
     open_storage(path, storage)
     from gf_core.leaderboard.board.template import write_template
 
     write_template(path, document)
     write_json(path / BOARD, document)
+
+
+def _check_storage(storage: str) -> None:
+    if "://" in storage and storage.lower().partition("://")[0].endswith("memory"):
+        raise GrinningFaceError(f"the storage {storage!r} is gone when the program ends", where="--storage", hint="give a folder")
+    first = os.path.normpath(storage).partition("/")[0]
+    if "://" not in storage and first.casefold() in _TAKEN:
+        what = f"the storage {storage!r} would lie in what the repository keeps in {first}"
+        raise GrinningFaceError(what, where="--storage", hint="give another folder, such as files")
 
 
 def read_board(path: Path, host: PluginHost | None = None) -> Board:
