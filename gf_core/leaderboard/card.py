@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,31 @@ def field_schema(name: str) -> dict[str, Any]:
 def check_card(card: Mapping[str, JSON], source: str) -> None:
     """Raises SchemaError that lists everything that is missing or wrong, each with its pointer."""
     validate(dict(card), "card", source=source)
+    check_name(str(card["name"]), source)
+
+
+def check_name(name: str, source: str) -> None:
+    """Raises SchemaError for a name that shows as nothing."""
+    if not alike(name):
+        raise SchemaError("the name shows as nothing", where=f"{source}#/name", hint="write one that people can read")
+
+
+_BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0\U0001d159"), " ")
+"""Letters and signs that show as nothing: fillers of Hangul, Braille without a dot, a note without a head."""
+_UNSEEN = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Marks that show as nothing: a joiner, and selectors of variants."""
+
+
+def alike(name: str) -> str:
+    """The same text for names that look the same; empty for one that shows as nothing.
+
+    Compatible characters are one (NFKC), as are capital and small letters and all white space; what shows as nothing is left out.
+    Letters of different scripts that look the same stay different.
+    """
+    plain = unicodedata.normalize("NFKC", _UNSEEN.sub("", name.translate(_BLANK)))
+    plain = unicodedata.normalize("NFKC", plain.casefold())
+    seen = " ".join("".join(c for c in plain if unicodedata.category(c) != "Cf").split())
+    return seen if any(unicodedata.category(c)[0] in "LNPS" for c in seen) else ""
 
 
 def template() -> str:

@@ -52,7 +52,7 @@ _TABLE = (
     Rule(
         code="GF403",
         title="The card is complete.",
-        checks="card.json against its schema: every required field, lengths, no control or invisible characters.",
+        checks="card.json against its schema: every required field, lengths, no control or invisible characters. The name shows.",
         why="A number without what produced it can't be compared. The card has no field for results.",
         fix="`gf submit pack` lists what is missing; `gf submit card` writes an empty card with explanations.",
     ),
@@ -236,7 +236,10 @@ _TABLE = (
     Rule(
         code="GF424",
         title="No entry has its name.",
-        checks="Where there is a repository: the card's name against those of the entries, and of the files before it.",
+        checks=(
+            "Where there is a repository: the card's name against those of the entries, and of the files before it. Capitals, "
+            "widths and spaces make no other name (NFKC, case-folded)."
+        ),
         why="A name in a table is one policy's.",
         fix="Give the card another name, or ask for the other entry to be withdrawn.",
     ),

@@ -22,6 +22,7 @@ from gf_core.evaluation.verification import verify_run
 from gf_core.leaderboard import checks
 from gf_core.leaderboard.archive import Archive, open_archive
 from gf_core.leaderboard.bundle import CARD, MANIFEST, MAX_DOCUMENT, BundledRun, describe_run, read_document, read_manifest
+from gf_core.leaderboard.card import alike, check_name
 from gf_core.leaderboard.pack import file_sha256
 from gf_core.leaderboard.plausibility import Traits, check_copies, check_done, left_out, read_traits, too_good
 from gf_core.leaderboard.probes import check_probe
@@ -71,11 +72,7 @@ def verify_file(path: Path, host: PluginHost, *, threads: int = 0, progress: Pro
         with open_archive(path) as archive:
             sheet.note("GF401", "pass")
             digest = file_sha256(path)
-            card = (
-                sheet.check("GF403", lambda: read_document(archive, CARD, "card", MAX_DOCUMENT))
-                if CARD in archive.members
-                else None
-            )
+            card = sheet.check("GF403", partial(_read_card, archive)) if CARD in archive.members else None
             name = card["name"] if card else None
             manifest = sheet.check("GF402", lambda: read_manifest(archive))
             if manifest is not None and card is not None:
@@ -90,6 +87,12 @@ def verify_file(path: Path, host: PluginHost, *, threads: int = 0, progress: Pro
         log.exception("checking %s broke", path)
         sheet.note("GF401", "fail", f"checking it broke: {one_line(error)}")
     return _verdict(printable(path.name), digest, name, sheet, opened)
+
+
+def _read_card(archive: Archive) -> dict[str, Any]:
+    card = read_document(archive, CARD, "card", MAX_DOCUMENT)
+    check_name(card["name"], CARD)
+    return card
 
 
 def _check_runs(
@@ -254,7 +257,7 @@ class Known:
             title: its name in tables, for one that is in them.
         """
         if self._names is not None and title is not None:
-            self._names.setdefault(title, name)
+            self._names.setdefault(alike(title), name)
         for key, episodes in prints.items():
             self._runs.setdefault(key, name)
             for episode, digest in episodes.items():
@@ -272,7 +275,7 @@ class Known:
         found["GF421"] = _compared("GF421", broken_there or same)
         found["GF422"] = _compared("GF422", f"{copied[0]} is as in {self._recordings[copied]}" if copied else "")
         if self._names is not None:
-            other = self._names.get(verdict.name or "")
+            other = self._names.get(alike(verdict.name or ""))
             found["GF424"] = _compared("GF424", f"{other} has its name" if other else "")
         broken = any(finding.status == "fail" for finding in found.values())
         return dataclasses.replace(

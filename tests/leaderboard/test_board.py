@@ -89,6 +89,28 @@ def test_a_name_is_given_once(take: Callable[..., list[Added]], forge: Forge, su
     assert refused.why == f"GF424: {added.entry} has its name"
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "same"),
+    [
+        ("OpenVLA 7B", "openvla\u00a0 7b ", True),
+        ("OpenVLA", "\uff2fpenVLA", True),
+        ("OpenVLA", "Open\u00adVLA\u3164", True),
+        ("Stra\u00dfe", "STRASSE", True),
+        ("\u00e9", "e\u0301", True),
+        ("OpenVLA 7B", "OpenVLA-7B", False),
+        ("OpenVLA", "\u041epenVLA", False),  # a Cyrillic letter: of other scripts nothing is said
+    ],
+)
+def test_names_that_look_the_same_are_the_same(board: Path, name: str, other: str, same: bool) -> None:
+    write_entry(board, name, of=suite("gf/smoke@1"), date="2026-01-30")
+    second = write_entry(board, other, of=suite("gf/smoke@1"))
+    assert [entry.id for entry in read_board(board).twins] == [second] * same
+    change(board, second, "withdrawn", "for the test")
+    if same:
+        with pytest.raises(GrinningFaceError, match="has its name by now"):
+            change(board, second, "restored", "again")
+
+
 def test_a_check_says_what_adding_comes_to(
     board: Path, take: Callable[..., list[Added]], gf: Gf, forge: Forge, submit: Submit, tmp_path: Path
 ) -> None:
@@ -534,7 +556,7 @@ def test_claims_are_listed_and_never_ranked(gf: Gf, board: Path, tmp_path: Path)
     (tmp_path / "claim.json").write_text(json.dumps(CLAIM))
     assert gf("leaderboard", "claim", board, tmp_path / "claim.json", "--date", "2026-01-31")[0] == 0
     code, _, text = gf("leaderboard", "claim", board, tmp_path / "claim.json")
-    assert (code, "a claim of this name is there" in text) == (2, True)
+    assert (code, "a claim of this name is there" in text, "claims/a-method.json" in text) == (2, True, True)
     (board / "claims" / "broken.json").write_text("{}")
     code, text, err = gf("leaderboard", "list", board)
     assert code == 1
@@ -544,6 +566,14 @@ def test_claims_are_listed_and_never_ranked(gf: Gf, board: Path, tmp_path: Path)
     document = json.loads(text)
     validate(document, "ranking", source="list")
     assert (document["tables"], document["claims"]) == ([], [{**CLAIM, "added": "2026-01-31"}])
+    for name in ("a-method", "\u6a21\u578b\u7532", "\u6a21\u578b\u4e59"):  # of one file name, and different names
+        (tmp_path / "claim.json").write_text(json.dumps({**CLAIM, "name": name}))
+        assert gf("leaderboard", "claim", board, tmp_path / "claim.json")[0] == 0
+    files = sorted(path.name.partition("-")[0] for path in (board / "claims").iterdir())
+    assert files == ["a", "a", "broken.json", "entry", "entry.json"]
+    (tmp_path / "claim.json").write_text(json.dumps({**CLAIM, "name": " A  METHOD"}))
+    code, _, text = gf("leaderboard", "claim", board, tmp_path / "claim.json")
+    assert (code, "a claim of this name is there" in text) == (2, True)
     (tmp_path / "claim.json").write_text(json.dumps({**CLAIM, "name": "Another", "results": []}))
     code, _, text = gf("leaderboard", "claim", board, tmp_path / "claim.json")
     assert (code, "claim.json#/results" in text) == (2, True)

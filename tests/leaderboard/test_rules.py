@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gf_core.canonical import canonical_json, sha256
-from gf_core.errors import GrinningFaceError
+from gf_core.errors import GrinningFaceError, SchemaError
 from gf_core.leaderboard import RULES, Verdict, rules, to_document, verify_file
 from gf_core.leaderboard.archive import open_archive, write_archive
 from gf_core.leaderboard.pack import pack
@@ -411,6 +411,15 @@ def test_the_chain_begins_with_run_json(forge, host, tmp_path):
     assert sha256((path / "run.json").read_bytes()) != forgery.rows[0]["previous"]
     verdict = verify_file(bundle(tmp_path / "a.zip", path), host)
     assert found(verdict, "GF408") == ("fail", "runs/1/episodes.jsonl:1: doesn't follow from the row before it")
+
+
+@pytest.mark.parametrize("name", [" ", "\u3164", "\u2800 \u00ad", "\u0301", "\ufe0f"])
+def test_a_name_that_shows_as_nothing(forge, host, tmp_path, name):
+    run, card = forge("gf/random-v1").write(), {**CARD, "name": name}
+    checked = verify_file(bundle(tmp_path / "a.zip", run, card=card), host, threads=1)
+    assert_broken(checked, "GF403", "card.json#/name: the name shows as nothing")
+    with pytest.raises(SchemaError, match="shows as nothing"):
+        pack([run], card, tmp_path / "b.zip", host)
 
 
 # --- a probe

@@ -21,6 +21,7 @@ from gf_core.evaluation.suites import Suite
 from gf_core.leaderboard.board.outcomes import check_fits, check_run, in_common, suite_of, suites_here
 from gf_core.leaderboard.board.storage import Storage, open_storage
 from gf_core.leaderboard.bundle import PROBE
+from gf_core.leaderboard.card import alike
 from gf_core.leaderboard.verdict import Badge
 from gf_core.schemas import load_document, validate
 
@@ -240,7 +241,7 @@ def read_board(path: Path, host: PluginHost | None = None) -> Board:
         except GrinningFaceError as error:
             problems.append(Problem(where=where, what=error.line))
             continue
-        if entry.listed and (other := names.setdefault(entry.name, entry.id)) != entry.id:
+        if entry.listed and (other := names.setdefault(alike(entry.name), entry.id)) != entry.id:
             twins.append(entry)
             what = f"its name {printable(entry.name)!r} is that of {other}, which came first; withdraw one of them"
             problems.append(Problem(where=where, what=what))
@@ -335,7 +336,9 @@ def _check_room(entry: Entry, board: Board) -> None:
     for other in (*board.entries, *board.twins):
         if not other.listed:
             continue
-        taken = "its name" if other.name == entry.name else in_common(entry.outcomes["runs"], other.outcomes["runs"])
+        taken = (
+            "its name" if alike(other.name) == alike(entry.name) else in_common(entry.outcomes["runs"], other.outcomes["runs"])
+        )
         if taken:
             raise GrinningFaceError(f"{other.id} has {taken} by now", where=entry.id, hint="withdraw that one first")
 
