@@ -115,6 +115,18 @@ def test_withdrawn_entries_have_no_page_and_disputed_ones_say_why(site: Path, bo
     assert "<b>Disputed</b>" in (site / "entries" / f"{ids['Doubtful']}.html").read_text(encoding="utf-8")
 
 
+def test_what_stands_against_an_entry_is_told_with_its_own_reason(tmp_path: Path) -> None:
+    init(tmp_path / "board", title="Ours", storage="files")
+    one, other = (write_entry(tmp_path / "board", name, 0.5, seed=n) for n, name in enumerate(("One", "Other")))
+    for entry, what in ((one, "disputed"), (one, "withdrawn"), (one, "restored"), (other, "withdrawn"), (other, "disputed")):
+        change(tmp_path / "board", entry, what, f"{what} for a reason")  # type: ignore[arg-type]
+    build(read_board(tmp_path / "board"), load_plugins(), tmp_path / "site")
+    page = (tmp_path / "site" / "entries" / f"{one}.html").read_text(encoding="utf-8")
+    assert "disputed for a reason" in page.partition("<b>Disputed</b>")[2].partition("</p>")[0]
+    withdrawn = (tmp_path / "site" / "about.html").read_text(encoding="utf-8").partition("<h2>Withdrawn</h2>")[2]
+    assert "withdrawn for a reason" in withdrawn.partition("</ul>")[0]
+
+
 def test_the_data_is_what_the_tables_show(site: Path, board: Path) -> None:
     import pyarrow.parquet
 
