@@ -45,6 +45,9 @@ html_copy_source = False
 html_show_search_summary = False  # it would need a server
 html_show_sourcelink = False
 
+DEMO = HERE / "demo"
+"""The project's own results repository, whose site becomes part of this one."""
+_DEMO_LINK = re.compile(r"^<!-- the site: ([\w/.]+) -->$", re.MULTILINE)
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _ROW = re.compile(r"^\| \[[^\]]+\]\(([\w/.-]+)\.md\) \|", re.MULTILINE)
 _NAMES = re.compile(r"( +)(\w+(?:, \w+)+): (.+)")
@@ -103,7 +106,7 @@ def one_by_one(lines: Iterable[str]) -> Iterator[str]:
 
 def read(app: Sphinx, docname: str, source: list[str]) -> None:
     """Called for every page that was read."""
-    source[0] = without_links_out(source[0], docname)
+    source[0] = _DEMO_LINK.sub(r'<p><a href="\1">Open the site</a></p>', without_links_out(source[0], docname))
     if docname == "index":
         source[0] += "\n" + navigation(source[0])
 
@@ -130,11 +133,22 @@ def page(app: Sphinx, pagename: str, template: str, context: dict[str, object], 
             context[part] = str(context.get(part, "")).replace(old, new)
 
 
+def leaderboard(app: Sphinx, exception: Exception | None) -> None:
+    """Called when all pages are written."""
+    if exception is None and DEMO.is_dir():
+        from gf_core.leaderboard.board import read_board
+        from gf_core.leaderboard.site import build
+        from gf_core.plugins import load_plugins
+
+        build(read_board(DEMO), load_plugins(), Path(app.outdir) / DEMO.name)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", read)
     app.connect("autodoc-process-docstring", docstring, priority=400)
     app.connect("autodoc-process-signature", signature)
     app.connect("html-page-context", page, priority=900)
+    app.connect("build-finished", leaderboard)
     for part in ("description", "options", "epilog"):
         app.connect(f"sphinx-click-process-{part}", describe)

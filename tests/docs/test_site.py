@@ -98,6 +98,13 @@ def test_what_tests_read_is_invisible_to_readers(site: Path) -> None:
         assert not re.search(r"<!--|-->|not run:", text_of(site, f"{page}.html"))
 
 
+def test_the_projects_own_leaderboard_is_part_of_it(site: Path) -> None:
+    found = Loads()
+    found.feed((site / "demo.html").read_text(encoding="utf-8"))
+    assert "demo/index.html" in found.links
+    assert "nano full, seed 0" in text_of(site, "demo/index.html")
+
+
 def test_hooks_are_those_of_the_code(site: Path) -> None:
     text = text_of(site, "reference/hooks.html")
     for name in (name for name in dir(hookspecs) if name.startswith("gf_")):
