@@ -359,9 +359,8 @@ def check_date(date: str | None) -> None:
     if date is None:
         return
     try:
-        if not re.fullmatch(
-            r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", date
-        ):  # fromisoformat takes other ways to write a day, documents don't
+        # Python takes other ways to write a day, documents don't.
+        if not re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", date):
             raise ValueError
         datetime.date.fromisoformat(date)
     except ValueError as error:

@@ -151,7 +151,8 @@ def _replay(opened: Sequence[_Opened], host: PluginHost, sheet: Sheet, threads: 
             return
         entry.replayed_by = found.by
         if not found.equal:
-            sheet.note("GF420", "fail", f"{run.path}: {found.differences[0]}")
+            what = found.differences[0] if found.differences else "no episode could be driven again"
+            sheet.note("GF420", "fail", f"{run.path}: {what}")
         sheet.note("GF420", "pass", f"{found.compared} episodes, {found.steps} steps by {found.by}")
         sheet.note("GF451", "flag" if found.by == "controls" else "pass", f"{run.path}: {found.why}" if found.why else "")
 
