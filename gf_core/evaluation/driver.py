@@ -15,6 +15,7 @@ from gf_core.contracts import BatchEnv, Doubles, Episode, Outcome, Slots
 from gf_core.errors import GrinningFaceError, RunDirectoryError
 from gf_core.evaluation.environment import Stage
 from gf_core.evaluation.progress import Progress
+from gf_core.evaluation.returned import check_step
 from gf_core.registry import one_line
 from gf_core.runs import Row
 from gf_core.summary import ENV_ERROR, POLICY_ERROR
@@ -192,10 +193,9 @@ class Driver:
         slots = _slots(live)
         recorded = np.stack([take.trajectory.controls[take.step] for take in live])
         if self._by == "actions":
-            result = self._env.step(slots, np.stack([take.trajectory.actions[take.step] for take in live]))
+            actions = np.stack([take.trajectory.actions[take.step] for take in live])
+            result = check_step(self._env.step(slots, actions), self._env.spec, len(live))
             done, replayed, clipped = result.done, np.array(result.controls, np.float64), result.clipped
-            if replayed.shape != recorded.shape:
-                raise ValueError(f"step returned controls of shape {replayed.shape}")
         else:
             done, replayed, clipped = self._env.step_controls(slots, recorded), recorded, np.zeros(len(live), bool)
         self.steps += len(live)

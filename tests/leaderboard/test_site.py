@@ -24,7 +24,7 @@ from gf_core.leaderboard.board import change, init, read_board
 from gf_core.leaderboard.board.ranking import outcomes, rank
 from gf_core.leaderboard.board.repository import write_json
 from gf_core.leaderboard.site import build
-from gf_core.leaderboard.site.model import make_matrix
+from gf_core.leaderboard.site.techniques import make_matrix
 from gf_core.plugins import load_plugins
 from gf_core.schemas import validate
 from gf_core.statistics import paired_episodes_needed, paired_permutation

@@ -149,10 +149,10 @@ def unpack_run(run: Mapping[str, Any], suite: Suite) -> list[Row]:
 
 def prints_of(run: Mapping[str, Any], suite: Suite) -> dict[str, str]:
     """Episode to print, where there is one."""
-    return {suite.episodes[number].id: mark for number, mark in _marks(run)}
+    return {suite.episodes[number].id: mark for number, mark in marks_of(run)}
 
 
-def _marks(run: Mapping[str, Any]) -> list[tuple[int, str]]:
+def marks_of(run: Mapping[str, Any]) -> list[tuple[int, str]]:
     """Number of an episode and its print, where there is one."""
     marks = (run["prints"][place : place + PRINT] for place in range(0, len(run["prints"]), PRINT))
     return [(number, mark) for number, mark in enumerate(marks) if mark != _NO_PRINT]
@@ -163,6 +163,6 @@ def in_common(runs: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, A
     for run, other in product(runs, others):
         if run["key"] == other["key"]:
             return "a run of it"
-        if run["described"]["suite_sha256"] == other["described"]["suite_sha256"] and {*_marks(run)} & {*_marks(other)}:
+        if run["described"]["suite_sha256"] == other["described"]["suite_sha256"] and {*marks_of(run)} & {*marks_of(other)}:
             return "a recording of it"
     return ""

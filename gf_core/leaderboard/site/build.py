@@ -34,13 +34,13 @@ from gf_core.leaderboard.site.model import (
     failures,
     gap_lines,
     make_heat,
-    make_matrix,
     make_pages,
     shown,
     slug,
     stacked,
     text,
 )
+from gf_core.leaderboard.site.techniques import make_matrix
 from gf_core.reporting.faces import Faces, load_decks
 from gf_core.reporting.html import TEMPLATES as REPORT_TEMPLATES
 from gf_core.reporting.html import page_environment
