@@ -15,9 +15,17 @@ from gf_core.errors import GrinningFaceError
 
 
 def is_project(name: str) -> bool:
-    """Whether a project's directory is meant, and not a plugin of that name: by how it is written, or by what lies there."""
+    """Whether a project's directory is meant, and not a plugin of that name: by how it is written, or by what lies there.
+
+    Raises:
+        GrinningFaceError: it is written as a directory, and there is none.
+    """
     path = Path(name)
-    return path.is_dir() and (len(path.parts) != 1 or "/" in name or (path / "pyproject.toml").is_file())
+    file = path.suffix in (".py", ".json")  # told as such, where it isn't there
+    written = name in (".", "..") or ("/" in name and not file)
+    if written and not path.is_dir():
+        raise GrinningFaceError("there is no such directory", where=name)
+    return path.is_dir() and (written or (path / "pyproject.toml").is_file())
 
 
 @contextmanager

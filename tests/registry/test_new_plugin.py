@@ -99,6 +99,8 @@ def test_a_folder_of_its_name_is_no_project(
     assert "project" not in capfd.readouterr().err
     assert main(["plugins", "check", "./gf_envs"]) == 2
     assert "no pyproject.toml" in capfd.readouterr().err
+    assert main(["plugins", "check", "./nowhere"]) == 2
+    assert "./nowhere: there is no such directory" in capfd.readouterr().err
 
 
 def test_a_project_that_is_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
