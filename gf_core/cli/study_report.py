@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 @click.command("report", short_help="Show what a study came to, finished or not.")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @page_options
+@click.option("--no-links", is_flag=True, help="With --html: without links to DIR, for a page that goes where DIR doesn't.")
 @plugin_option
 @json_option
 def command(
-    directory: Path, page: Path | None, no_gallery: bool, file: Path | None, plugin_files: Sequence[Path], as_json: bool
+    directory: Path,
+    page: Path | None,
+    no_gallery: bool,
+    no_links: bool,
+    file: Path | None,
+    plugin_files: Sequence[Path],
+    as_json: bool,
 ) -> None:
     """Show what the study in DIR came to: each arm's rates over its seeds, the contrasts that the study named, probes, sweeps,
     and which cells are missing and why.
@@ -31,7 +38,8 @@ def command(
     \b
     Examples:
       gf study report studies/inheritance
-      gf study report studies/inheritance --html report.html
+      gf study report studies/inheritance --html studies/inheritance/report.html
+      gf study report studies/inheritance --html to-send.html --no-links
       gf study report studies/inheritance --json
     """
     from gf_core.reporting import check_place, write_page
@@ -44,7 +52,7 @@ def command(
     evidence = read_evidence_of_study(directory, suite_loader(file, host), defaults_loader(host))
     if page is not None:
         with watching() as watch:
-            text = study_page(evidence, host, page, gallery=not no_gallery, watch=watch)
+            text = study_page(evidence, host, page, gallery=not no_gallery, links=not no_links, watch=watch)
         size = write_page(page, text)
         click.echo(f"wrote {page} ({size / 1e6:.1f} MB)", err=as_json)
     if as_json:

@@ -284,8 +284,8 @@ Written by `gf leaderboard rules --markdown`; change the table in gf_core/leader
 | replayed | *physics verified, policy unverified*: the recorded actions lead to the recorded results; who acted isn't shown |
 | disputed | a rule is broken; the first is named. Stays visible |
 
-Numbers that nobody has verified are *self-reported*. A policy that somebody else ran again, from its weights and with seeds of
-their choice, is *re-run*.
+Numbers that nobody has verified are *self-reported*. A policy that the maintainers ran again, from its weights and on episodes
+that neither side could choose, is *re-run*.
 
 ## Table
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 
 import pytest
@@ -30,3 +31,12 @@ def test_the_page_is_of_the_same_cells_as_the_numbers() -> None:
     done = [cell for cell in report["cells"] if cell["state"] == "done"]
     assert done
     assert all(cell["checkpoint_sha256"][:12] in page for cell in done)
+
+
+def test_links_of_the_page_lead_somewhere() -> None:
+    """The study's directory isn't here, so nothing may lead there, nor say where it lies on the machine that computed it."""
+    page = (RESULTS / "inheritance.html").read_text(encoding="utf-8")
+    names = set(re.findall(r'id="([^"]+)"', page))
+    links = re.findall(r'<a [^>]*href="([^"]+)"', page)
+    assert links
+    assert not [link for link in links if link[0] != "#" or link[1:] not in names]

@@ -1,4 +1,4 @@
-"""The report as one page: no script, no other file; its links lead to the run directories beside it.
+"""The report as one page: no script, no other file; its links, if it has any, lead to the run directories beside it.
 
 As in :mod:`gf_core.reporting.html`, a template escapes all text of strangers, and the page's policy allows its own style sheet
 and pictures inside the page.
@@ -47,6 +47,7 @@ def study_page(
     page: Path,
     *,
     gallery: bool = True,
+    links: bool = True,
     watch: Watch = lambda done, of: None,
 ) -> str:
     """The page, drawn as far as this machine can.
@@ -56,16 +57,19 @@ def study_page(
         host: the plugins.
         page: where the page will be: links to the study's directory start from there.
         gallery: whether to show single episodes.
+        links: whether to link to the study's directory: not on a page that goes where that doesn't.
         watch: is told how far the gallery's drawing is.
     """
     tables = make_tables(evidence)
     shown = _gallery_runs(evidence, tables)
     faces = load_faces([played.evidence for cell in evidence.cells for played in cell.runs[:1]], host)
     strips = make_gallery(list(shown.values()), faces, host, watch, items=ITEMS) if gallery and shown else []
-    return to_html(evidence, tables, faces, dict(zip(shown, strips, strict=True)) if strips else {}, page)
+    return to_html(evidence, tables, faces, dict(zip(shown, strips, strict=True)) if strips else {}, page if links else None)
 
 
-def to_html(evidence: StudyEvidence, tables: Sequence[Table], faces: Faces, strips: dict[Condition, Strip], page: Path) -> str:
+def to_html(
+    evidence: StudyEvidence, tables: Sequence[Table], faces: Faces, strips: dict[Condition, Strip], page: Path | None
+) -> str:
     """The page, of what is given alone: the same study gives the same bytes.
 
     Args:
@@ -73,7 +77,7 @@ def to_html(evidence: StudyEvidence, tables: Sequence[Table], faces: Faces, stri
         tables: its numbers.
         faces: the cards' faces.
         strips: episodes of conditions; empty for no gallery.
-        page: where the page will be.
+        page: where the page will be; ``None`` for no links to the study's directory.
     """
     names, questions = Names(evidence.conditions), read_questions(evidence)
     views = Views(evidence, tables, questions, names, page, faces)
@@ -91,6 +95,7 @@ def to_html(evidence: StudyEvidence, tables: Sequence[Table], faces: Faces, stri
             sentences=[clean(sentence) for sentence in paragraph(evidence, tables, questions, names)],
             absent=[(cell, views.href(cell.path)) for cell in evidence.cells if not cell.done],
             views=views,
+            linked=page is not None,
             conditions=views.conditions,
             questions=questions,
             drift=read_drift(evidence),

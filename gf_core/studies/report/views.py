@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ class Views:
         tables: its numbers.
         questions: its probes.
         names: what conditions are called.
-        page: where the page will be, which links start from.
+        page: where the page will be, which links start from; ``None`` for a page without links to the study's directory.
         faces: the cards' faces.
     """
 
@@ -131,12 +132,12 @@ class Views:
         tables: Sequence[Table],
         questions: Sequence[Questions],
         names: Names,
-        page: Path,
+        page: Path | None,
         faces: Faces,
     ) -> None:
         self._evidence, self._questions, self._faces = evidence, questions, faces
         self._names = names
-        self._root = os.path.relpath(evidence.path.resolve(), page.parent.resolve())
+        self._root = None if page is None else os.path.relpath(evidence.path.resolve(), page.parent.resolve())
         self.conditions: Mapping[Condition, ConditionView] = {
             c: ConditionView(
                 number=number,
@@ -152,12 +153,12 @@ class Views:
         self.cells = [self._cells(condition) for condition in evidence.conditions]
 
     def href(self, path: str) -> str:
-        """A link to a directory of the study, relative to the page."""
-        return self.file_href(path) + "/"
+        """A link to a directory of the study, relative to the page; empty on a page without links."""
+        return self.file_href(path + "/")
 
     def file_href(self, path: str) -> str:
-        """A link to a file of the study, relative to the page."""
-        return quote(Path(self._root, path).as_posix())
+        """A link to a file of the study, relative to the page; empty on a page without links."""
+        return "" if self._root is None else quote(posixpath.join(Path(self._root).as_posix(), path))
 
     def _table(self, anchor: str, table: Table) -> TableView:
         span = forest_span(one for found in table.compared.values() for one in found)

@@ -208,6 +208,17 @@ def test_every_number_leads_to_its_run(whole: Path, tmp_path: Path) -> None:
     assert len(figures) == 2 * 3 * 4
 
 
+def test_a_page_without_links_says_where_and_leads_nowhere(whole: Path) -> None:
+    evidence = read(whole)
+    page = Page(to_html(evidence, make_tables(evidence), Faces({}), {}, None))
+    check_structure(page)
+    assert {link[0] for e in page.named("a") if (link := e.attributes["href"])} == {"#"}
+    assert str(whole.parent) not in page.source
+    for cell in evidence.cells:
+        for played in cell.runs:
+            assert played.path in page.source
+
+
 def test_nobodys_text_does_harm(broken: StudyFolder) -> None:
     page = page_of(broken.path)
     assert {e.name for e in page.elements} <= ALLOWED
