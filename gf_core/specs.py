@@ -157,12 +157,14 @@ class PolicyInterface:
     Attributes:
         observes, action, max_batch: as in :class:`PolicySpec`.
         fingerprint: hash of what the settings point to, such as a checkpoint, so that a run doesn't go on with another one.
+        packaged: whether what acts comes from a package; ``False`` for a server whose policy is a file of somebody's.
     """
 
     observes: Observes
     action: ActionSpec | None
     max_batch: int = 0
     fingerprint: str = ""
+    packaged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

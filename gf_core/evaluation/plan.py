@@ -222,7 +222,7 @@ def _identity(plan: Plan, host: PluginHost) -> dict[str, Any]:
         "policy": {
             "id": policy.id,
             "config": plan.policy_config,
-            "spec_sha256": content_hash([_spec_hash(policy), to_json(plan.interface)]),
+            "spec_sha256": content_hash([_spec_hash(policy), interface_json(plan.interface)]),
             "provenance": to_json(policy.provenance),
             "privileged": policy.privileged,
             "seed": request.policy_seed,
@@ -240,10 +240,16 @@ def _identity(plan: Plan, host: PluginHost) -> dict[str, Any]:
             "machine": platform.machine(),
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         },
-        "unpackaged": local or suite.provenance is None or bool(host.files),
+        "unpackaged": local or suite.provenance is None or bool(host.files) or not plan.interface.packaged,
         "partial": partial,
         "variant": variant,
     }
+
+
+def interface_json(interface: PolicyInterface) -> dict[str, Any]:
+    """What is hashed of it: what it needs, not where it comes from."""
+    fields: dict[str, Any] = to_json(interface)
+    return {name: value for name, value in fields.items() if name != "packaged"}
 
 
 def _spec_hash(spec: Spec) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gf_core.canonical import content_hash, sha256
@@ -158,7 +159,7 @@ def check_one_policy(identities: Mapping[str, Identity]) -> None:
     first = next(iter(identities))
     seen: dict[str, str] = {}
     for path, identity in identities.items():
-        for key in ("id", "config", "provenance", "spec_sha256"):
+        for key in ("id", "config", "provenance", "spec_sha256", "execute_steps"):
             if identity["policy"][key] != identities[first]["policy"][key]:
                 raise GrinningFaceError(f"isn't as in {first}", where=f"{path}/{RUN}#/policy/{key}")
         same = seen.setdefault(run_key(identity), path)
@@ -177,24 +178,39 @@ def run_key(identity: Identity) -> str:
 
 
 def check_training(card: Mapping[str, Any], suites: Sequence[Suite], host: PluginHost) -> None:
-    """No target that it was trained to act on, outside the deck's training split."""
+    """No target that it was trained to act on, outside the deck's training split. Names may be of decks that no suite here has:
+    robot data for pretraining shows others."""
+    here = {deck: _splits(deck, host) for suite in suites for deck in suite.decks}
+    unknown = set(card["trained_items"]).difference(*({*items, *items.values()} for items in here.values()))
+    if unknown:
+        _check_names(sorted(unknown), list(here), host)
     for suite in suites:
-        items: dict[str, str] = {}
-        for deck in suite.decks:
-            items |= {name: item.split for name, item in load_deck(deck, host).items.items()}
-        if not items:
-            continue
-        splits = set(items.values())
-        for name in card["trained_items"]:
-            if name not in items and name not in splits:
-                hint = did_you_mean(name, splits | items.keys())
-                what = f"{name!r} is neither an item nor a split of {', '.join(suite.decks)}"
-                raise GrinningFaceError(f"{what}; {hint}" if hint else what, where="card.json#/trained_items")
+        items = {name: split for deck in suite.decks for name, split in here[deck].items()}
         trained = {item for item, split in items.items() if {item, split} & set(card["trained_items"])}
         for episode in suite.episodes:
             if episode.cluster in trained and items[episode.cluster] != TRAINING_SPLIT:
                 what = f"it was trained on {episode.cluster!r}, the target of {episode.id!r} in {suite.id}"
                 raise GrinningFaceError(what, where="card.json#/trained_items")
+
+
+def _splits(deck: str, host: PluginHost) -> dict[str, str]:
+    """Each item's split."""
+    return {name: item.split for name, item in load_deck(deck, host).items.items()}
+
+
+def _check_names(names: Sequence[str], here: Sequence[str], host: PluginHost) -> None:
+    """Each is an item or a split of a deck: a word that is none may be a target that was written wrongly."""
+    known: set[str] = set()
+    for spec in host.decks:
+        with suppress(GrinningFaceError):  # a deck that is broken is its plugin's affair
+            items = _splits(spec.id, host)
+            known |= {*items, *items.values()}
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"the suite's are those of {', '.join(here) or 'no deck'}"
+            raise GrinningFaceError(
+                f"{name!r} is neither an item nor a split of a deck here", where="card.json#/trained_items", hint=hint
+            )
 
 
 def check_selection(card: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ _TABLE = (
         title="The run is of the suite as it is: whole, unvaried and packaged.",
         checks=(
             "run.json's flags, and what they follow from: all episodes, the suite's control rate, settings and decks, "
-            "a world that waits, no plugin files, nothing in the namespace local/."
+            "a world that waits, no plugin files, nothing in the namespace local/, here or behind a server of this program."
         ),
         why="A partial or varied run answers another question; a file on somebody's disk can't be had by others.",
         fix="Run without --episodes, --limit, --hz, --env-set, --timing and --plugin; publish the policy as a package.",
@@ -155,14 +155,14 @@ _TABLE = (
     Rule(
         code="GF415",
         title="All runs are of one policy, each different.",
-        checks="The same policy id and settings in every run; no suite twice with the same policy seed.",
+        checks="The same policy id, settings and steps per chunk in every run; no suite twice with the same policy seed.",
         why="Otherwise a table's row would mix policies, or count a run twice.",
         fix="Submit policies one by one, and repetitions with other --policy-seed.",
     ),
     Rule(
         code="GF416",
         title="It wasn't trained on what it is tested on.",
-        checks="The card's trained_items against the targets of the suite that aren't in the deck's split train.",
+        checks="The card's trained_items, of any deck, against the targets of the suite that aren't in the deck's split train.",
         why="Recognising what one was trained to act on isn't what is measured.",
         fix="Train on the split train only, or submit to a suite without those targets.",
     ),
@@ -206,7 +206,10 @@ _TABLE = (
     Rule(
         code="GF421",
         title="The same run isn't in another submission.",
-        checks="Policy, settings, suite and policy seed against the other files of the folder, earlier ones by name.",
+        checks=(
+            "Policy, settings, steps per chunk, suite and policy seed against the other files of the folder, earlier ones by "
+            "name."
+        ),
         why="Repetitions count as independent only with seeds of their own.",
         fix="Run with another --policy-seed, or leave one of the submissions out.",
     ),

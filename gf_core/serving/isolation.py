@@ -16,6 +16,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from gf_core._files import occupied, write_whole
 from gf_core.canonical import canonical_json, content_hash
 from gf_core.errors import GrinningFaceError, PluginError
@@ -33,25 +35,32 @@ Watch = Callable[[str], None]
 
 
 def read_requirements(file: Path) -> tuple[str, ...]:
-    """The lines of a requirements file, without comments, in order of the alphabet. They are recorded with the run.
+    """The requirements of a file for pip, without comments, in order of the alphabet. They are recorded with the run.
 
     Raises:
-        GrinningFaceError: it can't be read; a line that means something else elsewhere.
+        GrinningFaceError: it can't be read; a line that is no requirement, or means something else elsewhere.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GrinningFaceError("no requirements can be read from it", where=str(file), hint="give a file for pip") from error
     found = sorted({line.partition(" #")[0].strip() for line in lines})
     wanted = [line for line in found if line and not line.startswith("#")]
     for line in wanted:
-        if line.startswith("-"):
-            hint = "pip's own configuration and variables (PIP_INDEX_URL) are heeded"
-            raise GrinningFaceError(f"{line!r} is an option of pip, and isn't recorded with a run", where=str(file), hint=hint)
-        if line.startswith((".", "/", "~")):
-            what = f"{line!r} is a place on this machine"
-            raise GrinningFaceError(what, where=str(file), hint="name a package, or make an environment and give its directory")
+        _check_requirement(line, str(file))
     return tuple(wanted)
+
+
+def _check_requirement(line: str, where: str) -> None:
+    """A package that pip finds elsewhere, too; options and paths aren't any."""
+    try:
+        url = Requirement(line).url or ""
+    except InvalidRequirement as error:
+        hint = "write NAME, NAME==VERSION or NAME @ URL; pip's own configuration and variables (PIP_INDEX_URL) are heeded"
+        raise GrinningFaceError(f"{line!r} doesn't name a package", where=where, hint=hint) from error
+    if url and (urlsplit(url).scheme == "" or urlsplit(url).scheme.endswith("file")):
+        what = f"{line!r} is a place on this machine"
+        raise GrinningFaceError(what, where=where, hint="name a package, or make an environment and give its directory")
 
 
 def interpreter_of(folder: Path) -> Path:
@@ -75,8 +84,10 @@ def environment(requirements: Sequence[str], watch: Watch = lambda what: None) -
         watch: is told what is going on.
 
     Raises:
-        GrinningFaceError: another process makes it, or pip can't install the requirements.
+        GrinningFaceError: one isn't a requirement, another process makes it, or pip can't install them.
     """
+    for line in requirements:
+        _check_requirement(line, "requirements")
     mine, build = _myself()
     wanted = {"requirements": list(requirements), "grinningface": mine, "build": build, "python": sys.version.split()[0]}
     folder = cache() / "environments" / content_hash(wanted)[:16]

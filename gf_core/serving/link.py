@@ -281,7 +281,7 @@ def accept(
         request = link._next(deadline)
         if not isinstance(request, Request):
             raise LinkError("no request")
-        words = request.headers.get("Authorization", "").partition(" ")
+        words = ", ".join(request.headers.get_all("Authorization")).partition(" ")  # two of them are no token
         answer = plain(Asked(path=urlsplit(request.path).path, token=words[2] if words[0] == "Bearer" else ""))
         if answer is None:
             response = protocol.accept(request)

@@ -14,7 +14,7 @@ from gf_core.canonical import content_hash
 from gf_core.contracts import EnvContext, Policy, PolicyContext
 from gf_core.errors import GrinningFaceError, UnknownIdError
 from gf_core.evaluation.matching import check_actions, check_observes, check_rate
-from gf_core.evaluation.plan import interface_of
+from gf_core.evaluation.plan import interface_json, interface_of
 from gf_core.evaluation.policy_child import LoadPolicy, describe, make_policy
 from gf_core.registry import brought_by
 from gf_core.schemas import apply_settings, default_settings
@@ -125,7 +125,7 @@ def _resolve(policy_id: str, host: PluginHost, settings: Sequence[str], env_id: 
         "version": metadata.version("grinningface"),
         "policy": policy_id,
         "provenance": to_json(spec.provenance),
-        "fingerprint": content_hash([to_json(spec), to_json(interface), _settled(config, interface)]),
+        "fingerprint": content_hash([to_json(spec), interface_json(interface), _settled(config, interface)]),
         "env": env_id,
         "action": to_json(action),
         "observes": to_json(interface.observes),

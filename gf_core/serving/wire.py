@@ -1,7 +1,8 @@
 """Messages as bytes: msgpack with arrays and images, as vla-eval 0.8.0 writes and reads them; see docs/serving.md.
 
-Bytes come from strangers. A message's size bounds what reading it takes: arrays are views of its bytes, and compressed
-pictures are refused before they are decompressed if they claim more pixels than cameras have.
+Bytes come from strangers. A message's size bounds what reading it takes: arrays are views of its bytes, compressed pictures
+are refused before they are decompressed if they claim more pixels than cameras have, and there is a limit to values, each of
+which takes many times its byte.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import io
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -30,6 +31,9 @@ _JPEG_QUALITY = 95
 _MAX_PIXELS = 1 << 24
 """Of all compressed pictures of a message together; 4096 x 4096."""
 _MAX_AXES = 8
+_MAX_LENGTH, _MAX_VALUES = 1 << 12, 1 << 16
+"""Of one list or map, whose memory is taken before its values are read, and of all together. A chunk of actions as lists has
+some hundreds."""
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _local = threading.local()
 """``packer``: one for each message would take and give back its memory, which costs more than filling it. ``pixels``: of the
@@ -108,20 +112,58 @@ def _encode_picture(picture: Picture) -> dict[str, Any]:
 def unpack(data: bytes) -> Message:
     """The message in bytes. Raises WireError: they aren't one, and why."""
     _local.pixels = 0
-    try:
-        raw = msgpack.unpackb(data, object_hook=_decode, raw=False, strict_map_key=True)
-    except WireError:
-        raise
-    except Exception as error:  # msgpack has many, and some are bare ValueErrors
-        raise WireError(f"{len(data)} bytes that aren't msgpack ({type(error).__name__}: {error})") from error
-    if not isinstance(raw, dict):
-        raise WireError(f"a message is a map, and this is {type(raw).__name__}")
+    raw = read_map(data, _decode)
     kind, payload, seq, timestamp = (raw.get(key) for key in ("type", "payload", "seq", "timestamp"))
     if not isinstance(kind, str) or kind not in TYPES:
         raise WireError(f"{kind!r:.80} isn't a type of message", hint=f"one of {', '.join(TYPES)}")
     if not isinstance(payload, dict) or not isinstance(seq, int) or not isinstance(timestamp, int | float):
         raise WireError(f"a message of type {kind} needs payload (a map), seq (an integer) and timestamp (a number)")
     return Message(type=kind, payload=payload, seq=seq, timestamp=float(timestamp))
+
+
+def read_map(data: bytes, decode: Callable[[dict[Any, Any]], Any]) -> dict[Any, Any]:
+    """The map that bytes are, in memory bounded by theirs.
+
+    Args:
+        data: msgpack.
+        decode: what a map in it stands for.
+
+    Raises:
+        WireError: they aren't one, and why.
+    """
+    left = _MAX_VALUES
+
+    def count(values: int) -> None:
+        nonlocal left
+        left -= values
+        if left < 0:
+            raise WireError(f"a message of more than {_MAX_VALUES:,} values", hint="send numbers as arrays")
+
+    def read_list(value: list[Any]) -> list[Any]:
+        count(len(value))
+        return value
+
+    def read(value: dict[Any, Any]) -> Any:
+        count(len(value))
+        return decode(value)
+
+    try:
+        found = msgpack.unpackb(
+            data,
+            object_hook=read,
+            list_hook=read_list,
+            raw=False,
+            strict_map_key=True,
+            max_array_len=_MAX_LENGTH,
+            max_map_len=_MAX_LENGTH,
+        )
+    except WireError:
+        raise
+    except Exception as error:  # msgpack has many, and some are bare ValueErrors
+        raise WireError(f"{len(data)} bytes that aren't msgpack ({type(error).__name__}: {error})") from error
+    if not isinstance(found, dict):
+        raise WireError(f"a message is a map, and this is {type(found).__name__}")
+    return found
 
 
 def _is_int(value: object) -> bool:

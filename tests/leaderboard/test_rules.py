@@ -294,7 +294,9 @@ def test_targets_that_it_was_trained_on(forge, verdict, trained, word):
 
 
 def test_what_is_trained_on_elsewhere_does_no_harm(forge, verdict):
-    assert verdict(forge().write(), trained_items=["train", "rest"], selected_by=["gf/dev@1"]).badge == "replayed"
+    """Pretraining on other robot data shows cards of other decks."""
+    trained = ["train", "rest", "red"]
+    assert verdict(forge().write(), trained_items=trained, selected_by=["gf/dev@1"]).badge == "replayed"
 
 
 def test_a_checkpoint_chosen_by_test_results(forge, verdict):
@@ -304,6 +306,9 @@ def test_a_checkpoint_chosen_by_test_results(forge, verdict):
 def test_runs_of_two_policies_or_the_same_run_twice(forge, smoke, verdict):
     assert_broken(verdict(smoke("gf/random-v1"), forge().write()), "GF415", "/policy/id")
     assert_broken(verdict(smoke("gf/random-v1"), smoke("gf/random-v1")), "GF415", "same run as runs/1")
+    copy = forge()
+    copy.identity["policy"]["execute_steps"] = 20
+    assert_broken(verdict(forge().write(), copy.write()), "GF415", "/policy/execute_steps")
 
 
 def test_what_the_manifest_says_of_a_run_is_worked_out_again(forge, host, tmp_path):

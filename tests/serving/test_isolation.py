@@ -216,13 +216,19 @@ def test_what_pip_cannot_install_is_told(installing: list[list[str]]) -> None:
 
 def test_requirements_are_lines_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("torch==2.1  # old\n\n# a comment\nacme-vla\n")
-    (tmp_path / "b.txt").write_text("acme-vla\ntorch==2.1\n")
+    (tmp_path / "b.txt").write_text("acme-vla\ntorch\\\n==2.1\n")
     assert isolation.read_requirements(tmp_path / "a.txt") == ("acme-vla", "torch==2.1")
     assert isolation.read_requirements(tmp_path / "b.txt") == ("acme-vla", "torch==2.1")
-    for line in ("-r base.txt", "--index-url https://me:secret@example.org", "./mine", "/opt/mine"):
+    (tmp_path / "d.txt").write_text("acme @ git+https://example.org/acme@v1\nacme[sim]>=2; python_version > '3'\n")
+    assert len(isolation.read_requirements(tmp_path / "d.txt")) == 2
+    options = ("-r base.txt", "--index-url https://me:secret@example.org", "torch==2.1 --hash=sha256:00")
+    places = ("./mine", "/opt/mine", "wheels/acme-1.0-py3-none-any.whl", "acme @ file:///opt/mine", "file:mine", "acme @ ./mine")
+    for line in (*options, *places):
         (tmp_path / "c.txt").write_text(f"acme-vla\n{line}\n")
-        with pytest.raises(GrinningFaceError, match=r"an option of pip|a place on this machine"):
+        with pytest.raises(GrinningFaceError, match=r"doesn't name a package|a place on this machine"):
             isolation.read_requirements(tmp_path / "c.txt")
+    with pytest.raises(GrinningFaceError, match="doesn't name a package"):
+        isolation.environment(["--pre"])
     with pytest.raises(GrinningFaceError, match="no requirements can be read"):
         isolation.read_requirements(tmp_path / "none.txt")
     with pytest.raises(GrinningFaceError, match="no virtual environment"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,30 @@ from scipy.spatial.transform import Rotation
 
 from gf_core.contracts import PolicyContext
 from gf_core.errors import GrinningFaceError, MismatchError
-from gf_core.evaluation import Timing
-from gf_core.plugins import PluginHost
+from gf_core.evaluation import Request, Timing
+from gf_core.evaluation.plan import interface_json, make_plan
+from gf_core.plugins import PluginHost, load_plugins
 from gf_core.serving.link import Link, LinkError
+from gf_core.serving.opening import open_server
 from gf_core.serving.wire import Message, pack
 from gf_policies.remote import RemoteError, foreign_actions
 from gf_policies.remote_settings import SETTINGS
 
 from .conftest import Peer, Play, Serve, url
 
+STILL = """
+from gf_core.hookspecs import hookimpl
+from gf_core.specs import Observes, PolicySpec
+
+@hookimpl
+def gf_register_policies(register):
+    register(PolicySpec(id="local/still-v1", summary="stays", entry_point="still:Still", observes=Observes()))
+
+class Still:
+    def __init__(self, config, context): ...
+    def reset(self, slots, seeds): ...
+    def close(self): ...
+"""
 FAR = {"scene": {"goal": [3.0, 3.0]}, "horizon": 15}
 
 
@@ -61,6 +77,22 @@ def test_slots_and_processes_change_nothing(play: Play, serve: Serve, write_suit
     second = play(suite, "gf/remote-v1", setting, slots=9, in_process=False).run
     assert played(first) == played(second)
     assert first.identity == second.identity
+
+
+def test_a_file_that_is_served_is_still_a_file(tmp_path: Path) -> None:
+    """A run of it isn't one of a package, though gf/remote-v1 is; what it is hashed to doesn't depend on that."""
+    file = tmp_path / "still.py"
+    file.write_text(STILL, encoding="utf-8")
+    found = []
+    for policy, mine in (("local/still-v1", load_plugins([file])), ("gf/null-v1", load_plugins())):
+        server = open_server(policy, mine, env_id="gf/tabletop-v1")
+        threading.Thread(target=server.serve, daemon=True).start()
+        plan = make_plan(
+            Request(suite="gf/smoke@1", policy="gf/remote-v1", policy_config=(f"url={url(server)}",)), load_plugins()
+        )
+        server.close()
+        found.append((plan.identity["unpackaged"], "packaged" in interface_json(plan.interface)))
+    assert found == [(True, False), (False, False)]
 
 
 def test_a_policy_that_breaks_over_there_fails_its_episodes_here(

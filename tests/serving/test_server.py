@@ -168,6 +168,10 @@ def test_health_over_http_and_nothing_else(serve: Serve) -> None:
     assert get(server, "/")[0] == 401
     assert get(server, "/", Authorization="Bearer secret")[0] == 426  # an upgrade is required
     assert get(server, "/", Authorization="Bearer guess")[0] == 401
+    with socket.create_connection(("127.0.0.1", server.port)) as end:
+        twice = "Authorization: Bearer secret\r\n" * 2
+        end.sendall(f"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{twice}\r\n".encode())
+        assert end.recv(100).startswith(b"HTTP/1.1 401")
 
 
 def test_a_token_lets_in(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,34 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert dict(back.payload) == {"n": 3, "x": 0.5, "b": True}
 
 
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        ({"a": [[[]] * 4000] * 250}, "more than 65,536 values"),
+        ({"a": [{}] * 4000 + [[{}] * 4000] * 50}, "more than 65,536 values"),
+        ({"a": [0] * 5000}, "aren't msgpack"),
+    ],
+    ids=["lists", "maps", "one list"],
+)
+def test_values_are_counted(payload: Any, why: str) -> None:
+    """Empty lists are a byte each, and take 60."""
+    sent = message(payload)
+    tracemalloc.start()
+    with pytest.raises(WireError, match=why):
+        unpack(sent)
+    assert tracemalloc.get_traced_memory()[1] < 16_000_000
+    tracemalloc.stop()
+
+
+def test_lists_that_announce_more_than_they_hold() -> None:
+    """Each says that it has 65,535 elements, the first of which is the next."""
+    tracemalloc.start()
+    with pytest.raises(WireError):
+        unpack(b"\xdc\xff\xff" * 400)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize("form", ["raw", "png", "jpeg"])
 def test_pictures_come_back(form: Any) -> None:
     smooth = np.tile(np.arange(0, 240, 15, dtype=np.uint8)[None, :, None], (12, 1, 3))

@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from gf_core.serving.wire import WireError, read_array
+from gf_core.serving.wire import WireError, read_array, read_map
 
 _ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
 _DATA, _DTYPE, _SHAPE = b"data", b"dtype", b"shape"
@@ -35,15 +35,7 @@ def _encode(value: Any) -> Any:
 
 def unpack(data: bytes) -> dict[str, Any]:
     """The map in bytes. Raises WireError: they aren't one, and why."""
-    try:
-        found = msgpack.unpackb(data, object_hook=_decode, raw=False, strict_map_key=True)
-    except WireError:
-        raise
-    except Exception as error:  # msgpack has many, and some are bare ValueErrors
-        raise WireError(f"{len(data)} bytes that aren't msgpack ({type(error).__name__}: {error})") from error
-    if not isinstance(found, dict):
-        raise WireError(f"a message is a map, and this is {type(found).__name__}")
-    return found
+    return read_map(data, _decode)
 
 
 def _decode(value: dict[Any, Any]) -> Any:

@@ -157,6 +157,7 @@ def interface_from(hello: Mapping[str, Any], *, where: str) -> PolicyInterface:
             action=action_from_json(mine["action"]),
             max_batch=mine["max_batch"],
             fingerprint=mine["fingerprint"],
+            packaged=mine["provenance"] is not None and not mine["policy"].startswith("local/"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise LinkError("its hello isn't one of this program", where=where, hint="is its version another one?") from error
