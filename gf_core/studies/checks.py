@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,12 @@ from gf_core.schemas import validate_config
 from gf_core.specs import Observes, PolicyInterface
 from gf_core.studies.data import check_command, demos_request
 from gf_core.studies.document import Cell, Evaluation, Study, name_problems
-from gf_core.studies.folder import StudyFolder, read_study
+from gf_core.studies.folder import StudyFolder
 from gf_core.studies.measuring import chosen_episodes
 from gf_core.studies.recipes import Training, cell_training, is_swept
 from gf_core.studies.sweep import check_metric
 from gf_core.studies.tasks import Means, data_path
-from gf_core.studies.trainings import make_job
+from gf_core.studies.trainings import OTHER_DATA, make_job, trained_on
 from gf_core.training.closed_loop import POLICY
 from gf_core.training.compose import common_conventions, make_techniques
 from gf_core.training.dry_run import plan_job
@@ -143,19 +143,29 @@ def check_set_up(
     _check_disk(study, folder.path, plans, means, todo, episodes)
 
 
-def check_same_data(study: Study, folder: StudyFolder) -> None:
-    """Raises MismatchError if data that was given by its path isn't what finished cells were trained on."""
-    known: dict[str, str] = {}
-    for cell, record in read_study(folder.path).records.items():
-        for source, sha256 in record.document["data"].items():
-            name = study.arms[cell.arm].data.get(source, source)
-            if record.done and name in study.data and "path" in study.data[name]:
-                known.setdefault(name, sha256)
-    for name, sha256 in known.items():
+def check_same_data(study: Study, folder: StudyFolder, needed: Iterable[str]) -> None:
+    """Raises MismatchError if data that is needed isn't what cells, or values of the sweep, were trained on before."""
+    places = [(cell.arm, folder.cell(cell)) for cell in study.cells]
+    if study.sweep is not None:
+        groups = dict.fromkeys(cell.group for cell in study.cells)
+        places += [(group[1], folder.sweep(group, number)) for group in groups for number in range(len(study.sweep.values))]
+    known = [
+        (study.arms[arm].data.get(source, source), sha)
+        for arm, place in places
+        for source, sha in _hashes(place / "training").items()
+    ]
+    for name in needed:
         path = data_path(study, folder, name)
-        if open_source(name, path).manifest().sha256 != sha256:
-            hint = "give a new --out, or put back what it was"
-            raise MismatchError(f"data {name!r} isn't what finished cells were trained on", where=str(path), hint=hint)
+        seen = {sha for data, sha in known if data == name}
+        if seen and seen != {open_source(name, path).manifest().sha256}:
+            raise MismatchError(f"data {name!r} isn't what was trained on before", where=str(path), hint=OTHER_DATA)
+
+
+def _hashes(training: Path) -> dict[str, str]:
+    """Source to hash of the data of a training; empty where there is none yet."""
+    with suppress(GrinningFaceError):  # one whose file is damaged fails alone, once it is gone on with
+        return {source["name"]: source["sha256"] for source in trained_on(training)}
+    return {}
 
 
 def suites_played(study: Study) -> tuple[str, ...]:

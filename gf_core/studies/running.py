@@ -90,7 +90,7 @@ def run_study(
         if todo:
             needed = needed_data(study, {group: found for group, found in trainings.items() if group in groups})
             make_data(study, folder, needed, host, progress)
-            check_same_data(study, folder)
+            check_same_data(study, folder, needed)
             begun = {cell.group for cell in cells if (folder.cell(cell) / "training").is_dir()}
             fresh = {group: found for group, found in trainings.items() if group in groups - begun}
             if fresh:

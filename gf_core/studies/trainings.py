@@ -6,9 +6,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from gf_core.errors import GrinningFaceError
+from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.schemas import load_json
 from gf_core.studies.document import Study
 from gf_core.studies.folder import StudyFolder, write_document
@@ -24,6 +24,8 @@ from gf_core.training.trainer import identity_of, train
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
+
+OTHER_DATA = "give a new --out, or put back what it was"
 
 
 def make_job(training: Training, study: Study, folder: StudyFolder, host: PluginHost, means: Means, out: Path) -> Job:
@@ -59,17 +61,26 @@ def is_trained(out: Path, recipe: Recipe) -> bool:
     return True
 
 
+def trained_on(out: Path) -> list[dict[str, Any]]:
+    """Manifests of the data that a training began with. Raises SchemaError: it hasn't begun, or the file is damaged."""
+    return cast("dict[str, list[dict[str, Any]]]", load_json(out / JOB))["sources"]
+
+
 def begin_with(front: Path, job: Job) -> None:
     """Make a job's directory as it is when the stages of a finished front are done: what the job would have written itself.
 
     Raises:
         GrinningFaceError: the front isn't finished.
+        MismatchError: it was trained on other data than the job's. Its recipe is the right one: its folder is called by it.
     """
     if not (front / "checkpoint" / CHECKPOINT).is_file():
         raise GrinningFaceError("the training that it begins with isn't finished", where=str(front), hint="run the study again")
+    identity = identity_of(job, 1)
+    if any(source not in identity["sources"] for source in trained_on(front)):
+        raise MismatchError("was trained on other data", where=str(front), hint=OTHER_DATA)
     beside = _beside(job.out)
     beside.mkdir(parents=True)
-    write_document(beside / JOB, identity_of(job, 1))
+    write_document(beside / JOB, identity)
     shutil.copytree(front / STAGES, beside / STAGES, copy_function=_link)
     for name in (PROGRESS, METRICS):
         shutil.copyfile(front / name, beside / name)

@@ -13,14 +13,17 @@ import pytest
 
 from gf_core import schemas
 from gf_core.cli.main import main
+from gf_core.errors import MismatchError
 from gf_core.plugins import PluginHost
 from gf_core.studies.document import Cell, complete_study
-from gf_core.studies.folder import StudyFolder, open_study, read_study
+from gf_core.studies.folder import StudyFolder, open_study, read_study, write_document
 from gf_core.studies.recipes import Training, cell_training
+from gf_core.studies.tasks import Means
+from gf_core.studies.trainings import begin_with, make_job
 from gf_core.training.lerobot import RobotDataset
 from gf_core.training.recipe import Stage
 from gf_core.training.running import Job
-from gf_core.training.trainer import train
+from gf_core.training.trainer import identity_of, train
 
 Gf = Callable[..., tuple[int, str, str]]
 Make = Callable[..., dict[str, Any]]
@@ -269,11 +272,43 @@ def test_a_dry_run_writes_nothing(gf: Gf, study_document: Make) -> None:
     assert not Path("study").exists()
 
 
+def change(data: Path) -> None:
+    info = data / "meta/info.json"
+    info.write_text(info.read_text().replace('"robot_type"', '"x-note": 1, "robot_type"'))
+
+
 def test_data_that_changed_since_is_refused(gf: Gf, study_document: Make, demos: Path) -> None:
     shutil.copytree(demos, "mine")
     document = study_document(data={"robot": {"path": "mine"}}, arms=TWO_ARMS, probe=None)
     assert gf(document, "--only", "full")[0] == 0
-    info = Path("mine/meta/info.json")
-    info.write_text(info.read_text().replace('"robot_type"', '"x-note": 1, "robot_type"'))
+    change(Path("mine"))
+    refusal = "mine: data 'robot' isn't what was trained on before; give a new --out"
     code, _, err = gf(document)
-    assert (code, "data 'robot' isn't what finished cells were trained on" in err) == (2, True)
+    assert (code, refusal in err) == (2, True)
+
+    tried = Path("study/sweeps/small/full/l1/0")
+    tried.parent.mkdir(parents=True)
+    Path("study/cells/small/full/l1/0").rename(tried)
+    shutil.rmtree("study/cells")
+    document["sweep"] = {"keys": ["stages.robot.learning_rate.*"], "values": [1, 2], "episodes": 1}
+    write_document(Path("study/study.json"), complete_study(document, source="s").document)
+    code, _, err = gf(document)
+    assert (code, refusal in err) == (2, True), "a value of the sweep was chosen by policies of other data"
+
+
+def test_a_front_of_other_data_is_not_gone_on_from(make_study: Any, host: PluginHost, demos: Path, tmp_path: Path) -> None:
+    shutil.copytree(demos, tmp_path / "mine")
+    study = make_study(data={"robot": {"path": str(tmp_path / "mine")}})
+    training, folder, means = cell_training(study, study.cells[0], host), StudyFolder(tmp_path), Means(jobs=0)
+    front = tmp_path / "front"
+    for name in ("stages/00-warmup.safetensors", "checkpoint/checkpoint.json", "progress.json", "metrics.jsonl"):
+        (front / name).parent.mkdir(parents=True, exist_ok=True)
+        (front / name).write_text("{}")
+    write_document(front / "job.json", identity_of(make_job(training.front(1), study, folder, host, means, front), 1))
+    begin_with(front, make_job(training, study, folder, host, means, tmp_path / "one"))
+    assert (tmp_path / "one/stages/00-warmup.safetensors").is_file()
+    change(tmp_path / "mine")
+    other = make_job(training, study, folder, host, means, tmp_path / "two")
+    with pytest.raises(MismatchError, match="front: was trained on other data; give a new --out"):
+        begin_with(front, other)
+    assert not other.out.exists()
