@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gf_core.errors import GrinningFaceError, did_you_mean
 from gf_core.evaluation import load_suite
 from gf_core.reporting import read_report
-from gf_core.runs import EPISODES
+from gf_core.runs import EPISODES, read_run
 from gf_core.studies.document import Evaluation, Study, Sweep
 from gf_core.studies.folder import CHOICES, StudyFolder, write_document
 from gf_core.studies.pool import Ended
@@ -43,8 +44,11 @@ def run_of(folder: StudyFolder, study: Study, group: Group, number: int) -> Path
 
 
 def is_tried(folder: StudyFolder, study: Study, group: Group, number: int) -> bool:
-    """Whether the run of a value is finished."""
-    return (run_of(folder, study, group, number) / EPISODES).is_file()
+    """Whether the run of a value is finished and valid. Another one is taken up again, which tells what is wrong with it."""
+    run = run_of(folder, study, group, number)
+    with suppress(GrinningFaceError):
+        return (run / EPISODES).is_file() and read_run(run).valid
+    return False
 
 
 def check_metric(sweep: Sweep, host: PluginHost) -> None:

@@ -18,12 +18,15 @@ from gf_core.plugins import PluginHost
 from gf_core.studies.document import Cell, complete_study
 from gf_core.studies.folder import StudyFolder, open_study, read_study, write_document
 from gf_core.studies.recipes import Training, cell_training
+from gf_core.studies.sweep import is_tried, run_of
 from gf_core.studies.tasks import Means
 from gf_core.studies.trainings import begin_with, make_job
 from gf_core.training.lerobot import RobotDataset
 from gf_core.training.recipe import Stage
 from gf_core.training.running import Job
 from gf_core.training.trainer import identity_of, train
+
+from .report import making
 
 Gf = Callable[..., tuple[int, str, str]]
 Make = Callable[..., dict[str, Any]]
@@ -189,6 +192,17 @@ def test_a_sweep_passes_over_a_value_that_diverges(gf: Gf, study_document: Make)
     assert first["estimate"] is None
     assert "at step 2" in first["reason"]
     assert (second["estimate"], choice["chosen"]) == (0.0, 1e-3)
+
+
+def test_only_a_valid_run_of_a_value_is_taken_for_tried(make_study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(sweep={"keys": ["stages.robot.learning_rate.*"], "values": [1, 2, 3], "episodes": 1})
+    folder, group, plan = StudyFolder(tmp_path), study.cells[0].group, making.suite(2, 1).episodes
+    skill = making.Skill(0.5, 0.5)
+    making.write_run(run_of(folder, study, group, 0), skill, 0, plan)
+    faulty = {**making.play(skill, plan[0], 0), "success": False, "ending": "env_error"}
+    monkeypatch.setattr(making, "play", lambda *_: faulty)
+    making.write_run(run_of(folder, study, group, 1), skill, 0, plan)
+    assert [is_tried(folder, study, group, number) for number in range(3)] == [True, False, False]
 
 
 def test_everything_wrong_is_told_at_once_and_nothing_is_made(gf: Gf, study_document: Make) -> None:
