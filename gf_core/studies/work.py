@@ -98,10 +98,12 @@ class Work:
         Args:
             reason: why it failed; ``None`` for one that is done.
         """
-        cell, checkpoint, recipe = self.task.cell, self.path / CHECKPOINT, None
-        with contextlib.suppress(GrinningFaceError):  # what is wrong with it is the reason
+        cell, checkpoint, recipe, document = self.task.cell, self.path / CHECKPOINT, None, None
+        known = () if reason is None else (GrinningFaceError,)  # what is wrong with these may be the reason itself
+        with contextlib.suppress(*known):
             recipe = self._training().recipe.sha256
-        document = read_checkpoint(checkpoint) if (checkpoint / "checkpoint.json").is_file() else None
+        with contextlib.suppress(*known):
+            document = read_checkpoint(checkpoint) if (checkpoint / "checkpoint.json").is_file() else None
         record = {
             "schema_version": "1.0",
             "kind": "study_cell",
@@ -201,5 +203,6 @@ class Work:
                 write_document(self.path / _SECONDS, spent)
 
     def _seconds(self) -> dict[str, float]:
-        file = self.path / _SECONDS
-        return cast("dict[str, float]", load_json(file)) if file.is_file() else {}
+        with contextlib.suppress(GrinningFaceError):  # a torn file tells nothing, and nothing depends on it
+            return cast("dict[str, float]", load_json(self.path / _SECONDS))
+        return {}

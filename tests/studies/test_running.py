@@ -181,6 +181,19 @@ def test_a_run_that_was_changed_is_told_by_run_too(gf: Gf, study_document: Make,
     assert (code, "1 failed" in out) == (1, True)
 
 
+def test_cells_whose_files_are_torn_are_recorded_as_failed(gf: Gf, study_document: Make) -> None:
+    document = study_document(arms=TWO_ARMS, probe=None)
+    write_document(Path("study/study.json"), complete_study(document, source="s").document)
+    for arm in TWO_ARMS:
+        for name in ("training/checkpoint/checkpoint.json", ".seconds.json"):
+            file = Path("study/cells/small") / arm / "l1/0" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{")
+    code, out, err = gf(document)
+    assert (code, "2 failed" in out) == (1, True), err
+    assert all("checkpoint.json:1:2: isn't JSON" in record.reason for record in read_study(Path("study")).records.values())
+
+
 def test_a_sweep_passes_over_a_value_that_diverges(gf: Gf, study_document: Make) -> None:
     sweep = {"keys": ["stages.robot.learning_rate.language"], "values": [1e30, 1e-3], "mode": "replace", "episodes": 1}
     sets = {"stages.robot.optimizer.clip": 0}
