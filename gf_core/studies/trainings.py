@@ -48,17 +48,25 @@ def carry_out(job: Job, report: Report) -> None:
 
 
 def is_trained(out: Path, recipe: Recipe) -> bool:
-    """Whether the checkpoint of a recipe is there.
+    """Whether the checkpoint of a recipe is there, with its weights.
 
     Raises:
         GrinningFaceError: it is another recipe's.
     """
-    if not (out / "checkpoint" / CHECKPOINT).is_file():
+    checkpoint = out / "checkpoint"
+    if not (checkpoint / CHECKPOINT).is_file():
         return False
-    if read_checkpoint(out / "checkpoint")["links"][-1]["recipe_sha256"] != recipe.sha256:
+    links = read_checkpoint(checkpoint)["links"]
+    if links[-1]["recipe_sha256"] != recipe.sha256:
         hint = "a plugin has changed since; give another --out"
         raise GrinningFaceError("holds a checkpoint of another recipe", where=str(out), hint=hint)
-    return True
+    return all((checkpoint / stage["file"]).is_file() for link in links for stage in link["stages"])
+
+
+def clear_dropped(out: Path) -> None:
+    """Remove a finished training that isn't :func:`is_trained` for lack of weights: no job can go on from it."""
+    if (out / "checkpoint" / CHECKPOINT).is_file():
+        shutil.rmtree(out)
 
 
 def trained_on(out: Path) -> list[dict[str, Any]]:

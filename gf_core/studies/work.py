@@ -23,7 +23,7 @@ from gf_core.studies.folder import CHECKPOINT, PROBE, RECORD, StudyFolder, write
 from gf_core.studies.measuring import chosen_episodes, play, probe
 from gf_core.studies.recipes import Training, cell_training
 from gf_core.studies.tasks import Means, Report, Task
-from gf_core.studies.trainings import begin_with, carry_out, drop_weights, is_trained, make_job, take_over
+from gf_core.studies.trainings import begin_with, carry_out, clear_dropped, drop_weights, is_trained, make_job, take_over
 from gf_core.training.checkpoint import PACKAGES, read_checkpoint
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ class Work:
             return
         with self._doing("train"):
             job = make_job(training, self.study, self.folder, self.host, self.means, out)
+            clear_dropped(out)
             tried = self._tried()
             taken = not out.exists() and tried is not None and take_over(tried, job)
             if not out.exists() and self.task.front is not None:

@@ -145,6 +145,12 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(gf: Gf, study_document:
     assert "small/full" not in err
     assert Told.of(Path("study/cells/small/full")) == done
 
+    frozen = Path("study/cells/small/frozen/l1/0")
+    before = (frozen / "training/checkpoint/checkpoint.json").read_bytes()
+    shutil.rmtree(frozen / "runs")
+    assert gf(document, "--only", "frozen")[0] == 0, "its weights are gone, and it can be done again"
+    assert (frozen / "training/checkpoint/checkpoint.json").read_bytes() == before
+
 
 def test_a_damaged_cell_counts_as_failed_everywhere_and_is_tried_again(gf: Gf, study_document: Make, capfd: Any) -> None:
     arms = {**TWO_ARMS, "third": TWO_ARMS["full"]}
