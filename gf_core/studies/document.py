@@ -302,18 +302,13 @@ def _unknown_names(study: Document) -> Iterator[Problem]:
 
 
 def _contradictions(study: Document) -> Iterator[Problem]:
-    for number, pair in enumerate(study["contrasts"]):
-        if pair["first"] == pair["second"]:
-            yield Problem(path=("contrasts", number), what=f"{pair['first']!r} is compared with itself")
+    yield from _void_contrasts(study)
     for name, entry in study["data"].items():
         for option in _GIVEN.intersection(entry.get("conversations", {}).get("options", ())):
             yield Problem(path=("data", name, "conversations", "options", option), what="the study gives this itself")
     if "checkpoint" in study["policy"]:
         yield Problem(path=("policy", "checkpoint"), what="the study gives this itself", hint="leave it out")
-    folders = [Evaluation(suite=entry["suite"], limit=0, splits=()).folder for entry in study["evaluate"]]
-    for number, folder in enumerate(folders):
-        if folder in folders[:number]:
-            yield Problem(path=("evaluate", number, "suite"), what=f"{folder!r} is there twice", hint="keep one")
+    yield from _bad_suites(study)
     if (asked := study["probe"]) is None:
         return
     for number, one in enumerate(asked["data"]):
@@ -323,6 +318,29 @@ def _contradictions(study: Document) -> Iterator[Problem]:
         yield Problem(path=("probe",), what="it asks about nothing", hint="name a suite or data, or write null")
     if asked["candidates"] == 1:
         yield Problem(path=("probe", "candidates"), what="one label leaves nothing to choose", hint="2 or more, or 0 for all")
+
+
+def _void_contrasts(study: Document) -> Iterator[Problem]:
+    settings: dict[str, set[tuple[str, str]]] = {name: set() for name in study["arms"]}
+    for cell in Study(study).cells:
+        settings[cell.arm].add((cell.backbone, cell.head))
+    for number, pair in enumerate(study["contrasts"]):
+        first, second = pair["first"], pair["second"]
+        if first == second:
+            yield Problem(path=("contrasts", number), what=f"{first!r} is compared with itself")
+        elif {first, second} <= settings.keys() and settings[first].isdisjoint(settings[second]):
+            what = f"{first!r} and {second!r} have no backbone and head in common"
+            yield Problem(path=("contrasts", number), what=what, hint="arms are compared on the same ones")
+
+
+def _bad_suites(study: Document) -> Iterator[Problem]:
+    folders = [Evaluation(suite=entry["suite"], limit=0, splits=()).folder for entry in study["evaluate"]]
+    for number, folder in enumerate(folders):
+        if folder in folders[:number]:
+            yield Problem(path=("evaluate", number, "suite"), what=f"{folder!r} is there twice", hint="keep one")
+        if study["sweep"] is not None and study["evaluate"][number]["suite"] == study["sweep"]["suite"]:
+            what = f"the sweep chooses on {study['sweep']['suite']}: rates on it would be too high"
+            yield Problem(path=("evaluate", number, "suite"), what=what, hint="report another suite")
 
 
 def _put(document: Document, pair: str) -> None:

@@ -88,7 +88,27 @@ def test_names_that_the_study_lacks_are_all_found(make_study: Callable[..., Stud
     ]
 
 
-def test_only_the_development_suite_chooses(study_document: Make) -> None:
-    sweep = {"keys": ["stages.*.learning_rate.*"], "values": [1, 2], "suite": "gf/standard@1"}
+def test_a_contrast_of_arms_that_never_meet_is_refused(make_study: Callable[..., Study]) -> None:
+    study = make_study(
+        heads={"l1": {"id": "gf/regression-v1"}, "flow": {"id": "gf/flow-v1"}},
+        arms={
+            "both": {"description": "x"},
+            "one": {"description": "x", "heads": ["l1"]},
+            "other": {"description": "x", "heads": ["flow"]},
+        },
+        contrasts=[{"first": "one", "second": "both"}, {"first": "one", "second": "other"}],
+    )
+    lines = [problem.line("s") for problem in name_problems(study.document)]
+    told = "'one' and 'other' have no backbone and head in common; arms are compared on the same ones"
+    assert lines == [f"s#/contrasts/1: {told}"]
+
+
+def test_only_the_development_suite_chooses_and_is_not_reported_then(study_document: Make) -> None:
+    sweep = {"keys": ["stages.*.learning_rate.*"], "values": [1, 2]}
+    document = study_document(evaluate=[{"suite": "gf/smoke@1"}, {"suite": "gf/dev@1"}])
+    assert name_problems(complete_study(document, source="s").document) == []
+    lines = [problem.line("s") for problem in name_problems(complete_study({**document, "sweep": sweep}, source="s").document)]
+    assert lines == ["s#/evaluate/1/suite: the sweep chooses on gf/dev@1: rates on it would be too high; report another suite"]
+    sweep["suite"] = "gf/standard@1"
     with pytest.raises(SchemaError, match=r"s#/sweep/suite: .*gf/dev@1"):
         complete_study(study_document(sweep=sweep), source="s")
