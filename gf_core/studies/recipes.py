@@ -130,11 +130,11 @@ def _acting(document: Document) -> str:
 
 
 def _put_value(document: Document, sweep: Sweep, value: float, arm: Arm) -> None:
-    found = [place for key in sweep.keys for place in places(document, key)]
+    found = {(id(place), name): (place, name) for key in sweep.keys for place, name in places(document, key)}  # each once
     if not found:
         hint = 'give the arm "sweep": false, or add a key that its recipe has'
         raise GrinningFaceError(f"its recipe has none of {', '.join(sweep.keys)}", where=f"arm {arm.name}", hint=hint)
-    for place, name in found:
+    for place, name in found.values():
         if sweep.mode == "replace":
             place[name] = value
         elif isinstance(place[name], (int, float)) and not isinstance(place[name], bool):

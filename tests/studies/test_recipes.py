@@ -39,6 +39,9 @@ def test_a_swept_value_scales_what_the_recipe_has_or_replaces_it(make_study: Mak
     scaled = cell_training(make_study(sweep=SWEEP), cell(), host, 0.5).recipe.document
     assert scaled["stages"][1]["learning_rate"] == {"vision": 5e-4, "projector": 5e-4, "language": 5e-4, "head": 5e-4}
     assert scaled["stages"][0]["learning_rate"] == {"head": 1e-3}
+    twice = make_study(sweep={**SWEEP, "keys": ["stages.robot.learning_rate.*", "stages.*.learning_rate.head"]})
+    stages = cell_training(twice, cell(), host, 2).recipe.document["stages"]
+    assert [stage["learning_rate"]["head"] for stage in stages] == [2e-3, 2e-3], "where keys overlap, once"
     study = make_study(sweep={**SWEEP, "keys": ["stages.robot.learning_rate.head"], "mode": "replace"})
     replaced = cell_training(study, cell(), host, 2).recipe.document["stages"][1]["learning_rate"]
     assert (replaced["head"], replaced["vision"]) == (2, 1e-3)
