@@ -41,9 +41,7 @@ def _table(table: Table, questions: Sequence[Questions], names: Names) -> Iterat
     ranges = [text for decl in shown if (text := _range(table, decl, names))]
     if ranges:
         yield f"On {where}, observed {joined(ranges)}."
-    few = [names[row.condition] for row in table.rows if row.figures and not row.figures[0].claim]
-    if few and len(few) < len([row for row in table.rows if row.figures]):
-        yield f"Nothing can be said of {joined(few)} as techniques: fewer than {FEWEST_SEEDS} training seeds."
+    yield from _unclaimed(table, names)
     for decl in dict.fromkeys([table.rates[0], table.knowledge]):
         yield from _contrasts(table.compared.get(decl.name, ()), decl, where, names)
     void = dict.fromkeys(f"{names.pair(c)} ({c.problem})" for c in table.compared.get(table.rates[0].name, ()) if c.problem)
@@ -51,6 +49,18 @@ def _table(table: Table, questions: Sequence[Questions], names: Names) -> Iterat
         yield f"Not compared on {where}: {joined(void)}."
     yield from _guessing(table, names)
     yield from _knew(matching(questions, table), names)
+
+
+def _unclaimed(table: Table, names: Names) -> Iterator[str]:
+    """Of whom nothing can be said as techniques, and why; :func:`_coverage` says so of a study that asks for too few seeds."""
+    rows = [row for row in table.rows if row.figures and not row.figures[0].claim and row.planned >= FEWEST_SEEDS]
+    few = [row for row in rows if row.figures[0].scored_seeds < FEWEST_SEEDS]
+    for why, found in (
+        (f"fewer than {FEWEST_SEEDS} training seeds", few),
+        ("fewer than two targets", [row for row in rows if row not in few]),
+    ):
+        if found:
+            yield f"Nothing can be said of {joined(names[row.condition] for row in found)} as techniques: {why}."
 
 
 def _range(table: Table, decl: MetricDecl, names: Names) -> str:

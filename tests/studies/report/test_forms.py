@@ -108,6 +108,20 @@ def test_the_summary_of_few_seeds_claims_nothing(broken: StudyFolder) -> None:
     assert "\x1b" not in text
 
 
+def test_the_summary_says_of_whom_nothing_can_be_said_and_why(tmp_path: Path) -> None:
+    study, unsaid = make_study(), "Nothing can be said of full, lora and scratch as techniques: fewer than "
+    folder = write_whole_study(tmp_path / "early", study, PLAN[:8])
+    for cell in [cell for cell in study.cells if cell.seed == 2]:
+        shutil.rmtree(folder.cell(cell))
+    document: Any = to_document(read(folder.path))
+    assert document["summary"][0] == "6 of 9 cells are finished and 3 are missing."
+    assert unsaid + "3 training seeds." in document["summary"]
+
+    one_target = [episode for episode in PLAN if episode.cluster == PLAN[0].cluster]
+    document = to_document(read(write_whole_study(tmp_path / "narrow", study, one_target).path))
+    assert unsaid + "two targets." in document["summary"]
+
+
 def test_text_holds_the_documents_numbers(whole: Path) -> None:
     evidence = read(whole)
     document: Any = to_document(evidence)
