@@ -15,14 +15,15 @@ from gf_core.evaluation.matching import check_actions, check_observes, check_rat
 from gf_core.evaluation.suites import check_splits
 from gf_core.schemas import validate_config
 from gf_core.specs import Observes, PolicyInterface
-from gf_core.studies.data import check_command, demos_request
+from gf_core.studies.data import check_command, demos_request, robot_data
 from gf_core.studies.document import Cell, Evaluation, Study, name_problems
-from gf_core.studies.folder import StudyFolder
+from gf_core.studies.folder import CHECKPOINT, StudyFolder, read_study
 from gf_core.studies.measuring import chosen_episodes
-from gf_core.studies.recipes import Training, cell_training, is_swept
+from gf_core.studies.recipes import Training, cell_training, is_swept, shared_fronts
 from gf_core.studies.sweep import check_metric
 from gf_core.studies.tasks import Means, data_path
 from gf_core.studies.trainings import OTHER_DATA, make_job, trained_on
+from gf_core.training.checkpoint import read_checkpoint
 from gf_core.training.closed_loop import POLICY
 from gf_core.training.compose import common_conventions, make_techniques
 from gf_core.training.dry_run import plan_job
@@ -106,31 +107,28 @@ def needed_data(study: Study, trainings: Mapping[Group, Sequence[Training]]) -> 
 
 
 def check_set_up(
-    study: Study,
-    folder: StudyFolder,
-    trainings: Mapping[Group, Sequence[Training]],
-    host: PluginHost,
-    means: Means,
-    todo: Sequence[Cell],
-) -> None:
-    """What takes data and models: sets every training up without a step of it, compares policies with suites, looks at the disk.
+    study: Study, folder: StudyFolder, trainings: Mapping[Group, Sequence[Training]], host: PluginHost, means: Means
+) -> dict[Group, list[int]]:
+    """What takes data and models: sets every training up without a step of it, and compares policies with suites.
 
     Args:
         study, folder: the study, whose data is made.
-        trainings: those that are looked at: of groups nothing of which was trained before.
+        trainings: those that are looked at: of groups no training of which has finished.
         host: the plugins.
         means: how it will be trained.
-        todo: cells that will be.
+
+    Returns:
+        Group to how many numbers each stage trains.
 
     Raises:
         GrinningFaceError: naming everything that is wrong.
     """
-    findings, plans = Findings(), {}
+    findings, counts = Findings(), {}
     suites = {name: load_suite(name, host) for name in suites_played(study)}
     for group, found in trainings.items():
         with findings.of("/".join(group)):
             job = make_job(found[0], study, folder, host, means, folder.path)
-            plans[group] = plan_job(job)
+            counts[group] = [sum(stage["trainable"].values()) for stage in plan_job(job)["stages"]]
             conventions = common_conventions(job.sources, job.recipe.sources)
             policy = job.recipe.policy
             sizes = [tuple(policy["size"])] if policy["size"] else [conventions.cameras[camera] for camera in policy["cameras"]]
@@ -139,26 +137,99 @@ def check_set_up(
             for suite in suites.values():
                 _check_fit(interface, suite, host)
     findings.refuse()
-    episodes = sum(_episodes(evaluation, suites[evaluation.suite]) for evaluation in study.evaluations)
-    _check_disk(study, folder.path, plans, means, todo, episodes)
+    return counts
+
+
+def numbers_trained(study: Study, folder: StudyFolder) -> dict[Group, list[int]]:
+    """Group to how many numbers each stage trained, of the groups a training of which has finished."""
+    found: dict[Group, list[int]] = {}
+    for group, place in _places(study, folder):
+        if group not in found:
+            with suppress(GrinningFaceError):  # there is none here, or it is damaged: another one may tell
+                stages = read_checkpoint(place / CHECKPOINT)["links"][-1]["stages"]
+                found[group] = [sum(stage["trainable"].values()) for stage in stages]
+    return found
+
+
+def check_disk(
+    study: Study,
+    folder: StudyFolder,
+    counts: Mapping[Group, Sequence[int]],
+    host: PluginHost,
+    means: Means,
+    cells: Sequence[Cell],
+    todo: Sequence[Cell],
+) -> None:
+    """Raises GrinningFaceError if the disk has less room than the study will take, as far as numbers of parameters tell.
+
+    Args:
+        study, folder: the study, whose data is made.
+        counts: group of each cell to how many numbers each stage trains.
+        host: the plugins.
+        means: how it will be trained.
+        cells: all that were asked for.
+        todo: those that will be trained.
+    """
+    sizes = {cell.group: _FLOAT * sum(counts[cell.group]) for cell in todo}
+    chosen = read_study(folder.path).choices
+    swept = {cell.group for cell in todo if is_swept(study, cell) and cell.group not in chosen}
+    if study.keeps_weights:  # with what they begin with, and what they take over, in them
+        kept = sum(sizes[cell.group] for cell in todo)
+    else:
+        kept = sum(sizes[group] for group in swept) + _front_bytes(study, folder, counts, host, cells, todo)
+    side_by_side = max(1, means.jobs) * (len(study.sweep.values) if study.sweep and swept else 1)
+    state = 2 * 3 * _FLOAT * max(count for group in sizes for count in counts[group]) * max(1, means.jobs)
+    episodes = sum(_episodes(evaluation, load_suite(evaluation.suite, host)) for evaluation in study.evaluations)
+    runs = len(todo) * episodes * _EPISODE_BYTES
+    needed = _SPARE * (kept + max(sizes.values()) * side_by_side + state + runs)
+    free = shutil.disk_usage(folder.path).free
+    if needed > free:
+        raise GrinningFaceError(
+            f"the study takes about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            where=os.fspath(folder.path),
+            hint="make room, give another --out, keep no weights with --set keep=nothing, or take a part with --only",
+        )
+
+
+def _front_bytes(
+    study: Study,
+    folder: StudyFolder,
+    counts: Mapping[Group, Sequence[int]],
+    host: PluginHost,
+    cells: Sequence[Cell],
+    todo: Sequence[Cell],
+) -> int:
+    """What fronts will take that aren't there yet, whichever values the sweep chooses."""
+    values = {cell: study.sweep.values[0] if study.sweep and is_swept(study, cell) else None for cell in cells}
+    trainings = {cell: cell_training(study, cell, host, values[cell]) for cell in cells}
+    shared = shared_fronts(trainings.values(), robot_data(study, folder, study.data))
+    found = {}
+    for cell in todo:
+        front = shared.get(trainings[cell].key)
+        if front is not None and not (folder.front(front.folder) / CHECKPOINT).is_dir():
+            found[front.folder] = _FLOAT * sum(counts[cell.group][: len(front.recipe.stages)])
+    return sum(found.values())
 
 
 def check_same_data(study: Study, folder: StudyFolder, needed: Iterable[str]) -> None:
     """Raises MismatchError if data that is needed isn't what cells, or values of the sweep, were trained on before."""
-    places = [(cell.arm, folder.cell(cell)) for cell in study.cells]
-    if study.sweep is not None:
-        groups = dict.fromkeys(cell.group for cell in study.cells)
-        places += [(group[1], folder.sweep(group, number)) for group in groups for number in range(len(study.sweep.values))]
     known = [
-        (study.arms[arm].data.get(source, source), sha)
-        for arm, place in places
-        for source, sha in _hashes(place / "training").items()
+        (study.arms[arm].data.get(source, source), sha256)
+        for (_, arm, _), place in _places(study, folder)
+        for source, sha256 in _hashes(place / "training").items()
     ]
     for name in needed:
         path = data_path(study, folder, name)
-        seen = {sha for data, sha in known if data == name}
+        seen = {sha256 for data, sha256 in known if data == name}
         if seen and seen != {open_source(name, path).manifest().sha256}:
             raise MismatchError(f"data {name!r} isn't what was trained on before", where=str(path), hint=OTHER_DATA)
+
+
+def _places(study: Study, folder: StudyFolder) -> Iterator[tuple[Group, Path]]:
+    """Group and directory of every cell and of every value of the sweep, whether or not there is anything yet."""
+    yield from ((cell.group, folder.cell(cell)) for cell in study.cells)
+    for group in dict.fromkeys(cell.group for cell in study.cells):
+        yield from ((group, folder.sweep(group, number)) for number in range(len(study.sweep.values) if study.sweep else 0))
 
 
 def _hashes(training: Path) -> dict[str, str]:
@@ -207,26 +278,6 @@ def _check_fit(interface: PolicyInterface, suite: Suite, host: PluginHost) -> No
     check_observes("the policy", interface, env)
     if interface.action is not None and interface.action.hz != suite.control_hz:
         raise MismatchError(f"the policy acts at {interface.action.hz:g} Hz, {suite.id} is played at {suite.control_hz:g}")
-
-
-def _check_disk(
-    study: Study, path: Path, plans: Mapping[Group, Mapping[str, Any]], means: Means, todo: Sequence[Cell], episodes: int
-) -> None:
-    """Raises GrinningFaceError if the disk has less room than the study will take, as far as numbers of parameters tell."""
-    trained = {group: [sum(stage["trainable"].values()) for stage in plan["stages"]] for group, plan in plans.items()}
-    checkpoints = {group: _FLOAT * sum(counts) for group, counts in trained.items()}
-    kept = sum(checkpoints.get(cell.group, 0) for cell in todo) if study.keeps_weights else 0
-    tried = len(study.sweep.values) if study.sweep else 0
-    swept = max(checkpoints.values(), default=0) * max(1, tried) * max(1, means.jobs)
-    state = 2 * 3 * _FLOAT * max((count for counts in trained.values() for count in counts), default=0) * max(1, means.jobs)
-    runs = len(todo) * episodes * _EPISODE_BYTES
-    needed, free = _SPARE * (kept + swept + state + runs), shutil.disk_usage(path).free
-    if needed > free:
-        raise GrinningFaceError(
-            f"the study takes about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
-            where=os.fspath(path),
-            hint="make room, give another --out, keep no weights with --set keep=nothing, or take a part with --only",
-        )
 
 
 def _episodes(evaluation: Evaluation, suite: Suite) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gf_core.errors import GrinningFaceError
 from gf_core.evaluation import Progress
-from gf_core.studies.checks import check_same_data, check_set_up, check_study, needed_data
+from gf_core.studies.checks import check_disk, check_same_data, check_set_up, check_study, needed_data, numbers_trained
 from gf_core.studies.data import make_data, robot_data
 from gf_core.studies.document import Cell, Study
 from gf_core.studies.folder import StudyFolder, StudyResults, open_study, read_study
@@ -91,11 +91,12 @@ def run_study(
             needed = needed_data(study, {group: found for group, found in trainings.items() if group in groups})
             make_data(study, folder, needed, host, progress)
             check_same_data(study, folder, needed)
-            begun = {cell.group for cell in cells if (folder.cell(cell) / "training").is_dir()}
-            fresh = {group: found for group, found in trainings.items() if group in groups - begun}
+            counts = numbers_trained(study, folder)
+            fresh = {group: found for group, found in trainings.items() if group in groups - counts.keys()}
             if fresh:
                 display.note(f"setting up {len(fresh)} trainings, to see whether they can be run")
-            check_set_up(study, folder, fresh, host, means, todo)
+            counts |= check_set_up(study, folder, fresh, host, means)
+            check_disk(study, folder, counts, host, means, cells, todo)
         try:
             runner = _Runner(study, folder, host, means, display, lock, robot_data(study, folder, study.data))
             runner.run(cells, todo)

@@ -13,12 +13,13 @@ import pytest
 
 from gf_core import schemas
 from gf_core.cli.main import main
-from gf_core.errors import MismatchError
+from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.plugins import PluginHost
+from gf_core.studies.checks import check_disk
 from gf_core.studies.document import Cell, complete_study
 from gf_core.studies.folder import StudyFolder, open_study, read_study, write_document
 from gf_core.studies.recipes import Training, cell_training
-from gf_core.studies.sweep import is_tried, run_of
+from gf_core.studies.sweep import is_tried, run_of, write_choices
 from gf_core.studies.tasks import Means
 from gf_core.studies.trainings import begin_with, make_job
 from gf_core.training.lerobot import RobotDataset
@@ -279,6 +280,49 @@ def test_too_little_disk(gf: Gf, study_document: Make, monkeypatch: pytest.Monke
     assert "GB are free" in err
     assert "--set keep=nothing" in err
     assert not Path("study/cells").exists()
+
+
+def test_too_little_disk_for_the_rest(gf: Gf, study_document: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = study_document(seeds=[0, 1])
+    write_document(Path("study/study.json"), complete_study(document, source="s").document)
+    checkpoint = Path("study/cells/small/full/l1/0/training/checkpoint/checkpoint.json")
+    checkpoint.parent.mkdir(parents=True)
+    golden = Path(__file__).parents[1] / "schemas/golden/checkpoint-1/valid-one.json"
+    checkpoint.write_text(golden.read_text().replace('"head": 3', '"head": 1000000000'))
+    whole = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: whole._replace(free=10**9))
+    code, _, err = gf(document)
+    assert (code, "1.0 GB are free" in err) == (2, True), "the cell of the other seed takes what this one took"
+
+
+def test_the_disk_is_asked_for_all_that_stays(
+    make_study: Any, host: PluginHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two arms, a thousand million numbers in the stage that they share and two in their own."""
+    whole = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: whole._replace(free=0))
+    tasks = 4 * (1 + 2) + 2 * 3 * 4 * 2  # of a cell at work, in GB: its weights, and twice its stage's with two moments
+
+    def asked(out: str, *done: str, **changes: Any) -> float:
+        study = make_study(arms=TWO_ARMS, seeds=[0, 1], **changes)
+        folder = StudyFolder(tmp_path / out)
+        write_document(folder.path / "study.json", study.document)
+        if "choices" in done:
+            tried = [{"value": 1, "estimate": 0.5, "episodes": 2, "run": "run", "reason": None}]
+            choice = {"backbone": "small", "head": "l1", "tried": tried, "chosen": 1}
+            write_choices(study, folder, [{**choice, "arm": arm} for arm in TWO_ARMS])
+        counts = {cell.group: [10**9, 2 * 10**9] for cell in study.cells}
+        with pytest.raises(GrinningFaceError) as error:
+            check_disk(study, folder, counts, host, Means(jobs=0), study.cells, study.cells[2:] if done else study.cells)
+        return float(error.value.what.split()[4]) / 1.1
+
+    sweep = {"keys": ["stages.robot.learning_rate.head"], "values": [1, 2], "episodes": 1}
+    assert asked("all") == pytest.approx(tasks + 4 * 12, abs=0.1)
+    assert asked("rest", "seed 0") == pytest.approx(tasks + 2 * 12, abs=0.1)
+    assert asked("nothing", keep="nothing") == pytest.approx(tasks + 2 * 4, abs=0.1), "a front for each seed"
+    swept = asked("swept", keep="nothing", sweep=sweep)
+    assert swept == pytest.approx(tasks + 12 + 2 * 12 + 2 * 4, abs=0.1), "the values of one, and the chosen one of each arm"
+    assert asked("chosen", "choices", keep="nothing", sweep=sweep) == pytest.approx(tasks + 4, abs=0.1)
 
 
 def test_a_directory_has_one_study_and_one_runner(gf: Gf, study_document: Make) -> None:
