@@ -137,6 +137,9 @@ def _train(job: Job, as_json: bool) -> int:
         print_json("training", {"checkpoint": str(checkpoint), "recipe_sha256": job.recipe.sha256})
     else:
         click.echo(f"wrote {checkpoint}")
+        if not job.recipe.acting:
+            click.echo(f"no head acts in it yet; another recipe goes on from it with  --set parent={checkpoint}")
+            return 0
         click.echo(f"evaluated with  gf run gf/dev@1 --policy gf/vla-v1 --set checkpoint={checkpoint}")
     return 0
 

@@ -327,7 +327,8 @@ def probe(vla: VLA) -> dict[str, list[float]]:
     batch = vla.prepare([_probe_sample(vla)], generate=True).to(device)
     logits = vla.backbone.logits(vla.encode(batch).last[:, -1])[0]
     chosen = torch.linspace(0, logits.numel() - 1, PROBE_LOGITS).long().to(device)
-    acts = any(head.used_at_inference for head in vla.stage_heads)
+    # A stage that isn't the recipe's last may have several; it ends a job only as the front that trainings of a study share.
+    acts = sum(head.used_at_inference for head in vla.stage_heads) == 1
     actions = vla.act(batch, [torch.Generator().manual_seed(0)]).flatten().tolist() if acts else []
     vla.train(was_training)
     return {"logits": logits[chosen].tolist(), "actions": actions}

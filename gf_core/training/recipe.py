@@ -90,6 +90,11 @@ class Recipe:
         return tuple(Stage(number, stage) for number, stage in enumerate(self.document["stages"]))
 
     @property
+    def acting(self) -> tuple[str, ...]:
+        """Names of the heads that act in its last stage: one, or none where it only makes a parent for another recipe."""
+        return tuple(head.name for head in self.stages[-1].heads if head.used_at_inference)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Names of the sources that its mixtures name, and techniques by their setting ``sources``, in order."""
         named: list[str] = []
@@ -157,7 +162,24 @@ def complete(document: Document, host: PluginHost, *, source: str) -> Recipe:
             where=f"{source}#/policy/execute_steps",
             hint="lower it, or raise the horizon",
         )
-    return Recipe(whole)
+    recipe = Recipe(whole)
+    _check_acting(recipe, source)
+    return recipe
+
+
+def _check_acting(recipe: Recipe, source: str) -> None:
+    if len(recipe.acting) > 1:
+        raise SchemaError(
+            f"heads {' and '.join(map(repr, recipe.acting))} act in the last stage, but only one can",
+            where=f"{source}#/stages/{len(recipe.stages) - 1}/heads",
+            hint="set used_at_inference to false for all but one",
+        )
+    if not recipe.acting and recipe.document["evaluation"]["every"]:
+        raise SchemaError(
+            "no head acts in the last stage, so there is nothing to evaluate on the way",
+            where=f"{source}#/evaluation/every",
+            hint="set it to 0, or give the last stage a head with used_at_inference",
+        )
 
 
 def find_recipe(reference: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gf_core.cli.main import main
 from gf_core.training.conventions import conventions_from_json
 
 from . import small
@@ -134,6 +135,17 @@ def test_a_dry_run_says_what_would_train_and_stops(gf: Gf, demos: Path, folder: 
     assert plan["normalization"]["actions"]["kind"] == "quantile"
     assert np.all(np.array(plan["normalization"]["actions"]["scale"]) > 0)
     assert not (folder / "dry").exists()
+
+
+def test_a_checkpoint_in_which_no_head_acts_is_said_to_be_a_parent(
+    demos: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    silent = ("--set", 'stages.robot.heads=[{"name": "act", "used_at_inference": false}]', "--set", "stages.robot.steps=1")
+    assert main(["train", "recipe.json", "--data", str(demos), "--out", "silent", "--workers", "0", *silent]) == 0
+    told = capsys.readouterr().out
+    assert "goes on from it with  --set parent=silent/checkpoint" in told
+    assert "gf run" not in told
 
 
 @pytest.mark.full

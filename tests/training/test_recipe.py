@@ -67,6 +67,34 @@ def test_a_stage_with_a_head_that_is_not_there(host: PluginHost) -> None:
         complete(document, host, source="test")
 
 
+def two_heads(**second: Any) -> dict[str, Any]:
+    document = recipe()
+    document["heads"]["bins"] = {"id": "gf/bins-v1", "settings": {"bins": 16}}
+    document["stages"][0]["heads"] = [{"name": "act"}, {"name": "bins", **second}]
+    return document
+
+
+def test_at_most_one_head_of_the_last_stage_acts(host: PluginHost) -> None:
+    assert complete(two_heads(used_at_inference=False), host, source="test").acting == ("act",)
+    with pytest.raises(
+        GrinningFaceError, match="test#/stages/0/heads: heads 'act' and 'bins' act in the last stage, but only one can"
+    ):
+        complete(two_heads(), host, source="test")
+    before = {**two_heads()["stages"][0], "name": "before"}
+    document = two_heads(used_at_inference=False)
+    document["stages"].insert(0, before)  # only the last one's has to act
+    assert complete(document, host, source="test").acting == ("act",)
+
+
+def test_evaluating_on_the_way_needs_a_head_that_acts(host: PluginHost) -> None:
+    silent = recipe()
+    silent["stages"][0]["heads"] = []
+    assert complete(silent, host, source="test").acting == ()
+    silent["evaluation"] = {"every": 2}
+    with pytest.raises(GrinningFaceError, match="no head acts in the last stage, so there is nothing to evaluate"):
+        complete(silent, host, source="test")
+
+
 @pytest.mark.parametrize(
     ("techniques", "what"),
     [

@@ -18,6 +18,7 @@ import torch.utils.data
 from safetensors.torch import load_file
 
 from gf_core.errors import GrinningFaceError, MismatchError
+from gf_core.studies.recipes import Training
 from gf_core.training.checkpoint import load_checkpoint
 from gf_core.training.normalizer import STILL, Normalizer
 from gf_core.training.running import Job
@@ -243,6 +244,16 @@ def test_a_carried_head_keeps_its_queries_and_what_it_found(make_job: Make, watc
     assert before.queries is not None
     assert loaded.vla.queries is not None
     torch.testing.assert_close(loaded.vla.queries, before.queries, atol=2e-3, rtol=0)  # one step of 1e-3 away
+
+
+def test_a_stage_in_which_two_heads_act_can_be_where_trainings_part(make_job: Make, watched: Any) -> None:
+    document = two_stages()
+    document["heads"]["bins"] = {"id": "gf/bins-v1", "settings": {"bins": 16}}
+    document["stages"][0]["heads"] = [{"name": "act"}, {"name": "bins"}]
+    whole = make_job(document)
+    front = Training(whole.recipe, {"robot": "robot"}).front(1)
+    checkpoint = train(dataclasses.replace(whole, recipe=front.recipe), watched())
+    assert load_checkpoint(checkpoint, whole.host).finished
 
 
 def test_a_parent_with_other_actions_still_loads(make_job: Make, watched: Any) -> None:
