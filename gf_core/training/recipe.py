@@ -197,10 +197,12 @@ def _complete_part(part: Document, schema: Mapping[str, Any] | None, source: str
 
 
 def change(document: Document, key: str, value: object) -> None:
-    """Put a value at a path of a recipe's document: ``stages.robot.steps``, with a stage by name or number, ``*`` for all.
+    """Put a value at a path of a recipe's document: ``stages.robot.steps``, with a stage by name or number.
+
+    ``*`` stands for all that is there: a list's items, an object's keys.
 
     Raises:
-        SchemaError: a list has no such item, or the path leads through something that has no parts.
+        SchemaError: a list has no such item, ``*`` stands for nothing, or the path leads through something that has no parts.
     """
     _assign(document, key.split("."), value, key)
 
@@ -231,10 +233,13 @@ def _assign(place: Any, path: Sequence[str], value: object, key: str) -> None:
         for item in found:
             _assign(item, rest, value, key)
     elif isinstance(place, dict):
-        if rest:
-            _assign(place.setdefault(first, {}), rest, value, key)
-        else:
-            place[first] = copy.deepcopy(value)
+        if first == "*" and not place:
+            raise SchemaError("* stands for what is there, and nothing is", where=f"--set {key}", hint="name the key")
+        for name in list(place) if first == "*" else [first]:
+            if rest:
+                _assign(place.setdefault(name, {}), rest, value, key)
+            else:
+                place[name] = copy.deepcopy(value)
     else:
         raise SchemaError(f"{first!r} isn't within an object", where=f"--set {key}")
 

@@ -7,7 +7,8 @@ from collections import Counter
 
 import torch
 
-from gf_core.errors import GrinningFaceError
+from gf_core.errors import GrinningFaceError, did_you_mean
+from gf_core.training.contracts import BACKBONE_ROLES, Role
 from gf_core.training.model import VLA
 from gf_core.training.muon import MOMENTUM, MuonAndAdamW
 from gf_core.training.recipe import Stage
@@ -31,7 +32,8 @@ def make_optimizer(vla: VLA, stage: Stage) -> torch.optim.Optimizer:
     ``optimizer.muon`` take Muon's steps.
 
     Raises:
-        GrinningFaceError: nothing trains, or a role that trains, or takes Muon's steps, has no learning rate.
+        GrinningFaceError: nothing trains, a role that trains, or takes Muon's steps, has no learning rate, or a rate is for a
+            role that the policy doesn't have.
     """
     rates, settings = stage.document["learning_rate"], stage.document["optimizer"]
     groups: dict[tuple[str, bool, bool], list[torch.nn.Parameter]] = {}
@@ -42,6 +44,13 @@ def make_optimizer(vla: VLA, stage: Stage) -> torch.optim.Optimizer:
     where = f"stage {stage.name!r}"
     if not groups:
         raise GrinningFaceError("nothing trains", where=where, hint="add a head, or a technique that trains parameters")
+    known = _roles(vla)
+    if strange := sorted(rates.keys() - set(known)):
+        raise GrinningFaceError(
+            f"the policy has no role {strange[0]!r}",
+            where=f"{where}, learning_rate",
+            hint=did_you_mean(strange[0], known) or f"its roles are {', '.join(known)}",
+        )
     if missing := sorted({role for role, *_ in groups} - rates.keys()):
         raise GrinningFaceError(
             f"role {missing[0]!r} trains but has no learning rate",
@@ -59,6 +68,12 @@ def make_optimizer(vla: VLA, stage: Stage) -> torch.optim.Optimizer:
     ]
     optimizer = MuonAndAdamW if settings["muon"] else torch.optim.AdamW
     return optimizer(made, betas=tuple(settings["betas"]), eps=settings["eps"])
+
+
+def _roles(vla: VLA) -> list[Role]:
+    """Those of its parameters; and every backbone's, since one that has no projector still takes recipes that give it a rate."""
+    own = {vla.role_of(name) for name, _ in vla.named_parameters()}
+    return [*BACKBONE_ROLES, "head", *sorted(own - {*BACKBONE_ROLES, "head"})]
 
 
 def _linear(vla: VLA) -> set[int]:

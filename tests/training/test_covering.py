@@ -36,7 +36,7 @@ TECHNIQUES = (
     *("robot-pretraining", "staged-lora"),
 )
 BACKBONES = ("small", "paligemma", "idefics3", "smolvlm", "qwen3-vl", "internvl", "gemma3", "llava")
-RATES = dict.fromkeys(("vision", "projector", "language", "head", "idm", "fusion"), 1e-3)
+RATES = dict.fromkeys(("vision", "projector", "language", "head"), 1e-3)
 
 
 def pairwise(*axes: Iterable[str]) -> list[Combination]:
@@ -88,10 +88,12 @@ def stages(name: str, head: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
         phases = {phase: technique(name, phase=phase, horizon=2, image_size=16) for phase in ("idm", "predict", "act")}
         silent = {"name": "latent", "used_at_inference": False}
         return [
-            stage("idm", phases["idm"], heads=()),
+            stage("idm", phases["idm"], heads=(), learning_rate={"idm": 1e-3}),
             stage("predict", phases["predict"], full, heads=[silent]),
             stage("robot", phases["act"], full),
         ], {"latent": "latent"}
+    if name == "dual-encoder":
+        return [stage("robot", full, technique(name), learning_rate={**RATES, "fusion": 1e-3})], {}
     if name == "embodied-vqa":
         questions = [{"source": "vl"}]
         asked = technique(name, domains=["grounding"])

@@ -32,12 +32,19 @@ def test_settings_reach_every_corner(file: Path, host: PluginHost) -> None:
     assert (document["seed"], stage["steps"], stage["batch_size"], stage["mixture"][0]["weight"]) == (7, 9, 3, 2.5)
 
 
+def test_a_star_stands_for_every_key_that_is_there(file: Path, host: PluginHost) -> None:
+    document = load_recipe(str(file), host, ["stages.*.learning_rate.*=0.5", "heads.*.settings.width=8"]).document
+    assert document["stages"][0]["learning_rate"] == dict.fromkeys(("vision", "projector", "language", "head"), 0.5)
+    assert document["heads"]["act"]["settings"]["width"] == 8
+
+
 @pytest.mark.parametrize(
     ("setting", "what"),
     [
         ("seed", "of the form KEY=VALUE"),
         ("stages.robots.steps=1", "there is no 'robots' in the list; it has robot"),
         ("stages.robot.stepz=1", "stepz"),
+        ("stages.robot.optimizer.*=1", r"--set stages\.robot\.optimizer\.\*: \* stands for what is there, and nothing is"),
         ("seed=-1", "seed"),
         ("policy.execute_steps=5", "5 steps can't be played of a chunk of 4"),
     ],

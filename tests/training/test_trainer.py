@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.studies.recipes import Training
 from gf_core.training.checkpoint import load_checkpoint
+from gf_core.training.dry_run import plan_job
 from gf_core.training.normalizer import STILL, Normalizer
 from gf_core.training.running import Job
 from gf_core.training.samples import Sample, Wanted
@@ -146,6 +147,14 @@ def test_a_role_without_a_rate_is_named_before_the_first_step(make_job: Make, wa
     with pytest.raises(GrinningFaceError, match=r"role 'language' trains but has no learning rate.*--set stages\.robot"):
         train(make_job(recipe(**{**ADAPTED, "learning_rate": {"head": 1e-3}})), seen)
     assert not seen.rows
+
+
+@pytest.mark.parametrize(("role", "hint"), [("langage", "did you mean 'language'"), ("idm", "its roles are .*, head$")])
+def test_a_rate_of_a_role_that_the_policy_has_not_is_refused(make_job: Make, role: str, hint: str) -> None:
+    document = recipe()
+    document["stages"][0]["learning_rate"][role] = 1e-9
+    with pytest.raises(GrinningFaceError, match=f"stage 'robot', learning_rate: the policy has no role '{role}'; {hint}"):
+        plan_job(make_job(document))
 
 
 def test_muon_steps_matrices_of_linear_layers_of_its_roles_and_adamw_all_else(make_job: Make, watched: Any) -> None:
