@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gf_core._files import write_whole
+from gf_core._files import flush_directory, write_whole
 from gf_core.canonical import content_hash, derive_seed
 from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.schemas import load_document
@@ -96,7 +96,7 @@ def save_stage(vla: VLA, path: Path, values: Mapping[str, Tensor] | None = None)
 
     Args:
         vla: the policy, in the stage.
-        path: of the safetensors file; written atomically.
+        path: of the safetensors file; written atomically, and on disk afterwards.
         values: the parameters, where they had to be gathered.
 
     Returns:
@@ -111,6 +111,7 @@ def save_stage(vla: VLA, path: Path, values: Mapping[str, Tensor] | None = None)
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         partial.replace(path)
+        flush_directory(path.parent)
     return {
         "sha256": digest,
         "trainable": count_by_role(vla),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gf_core._files import explained, take, write_whole
+from gf_core._files import explained, flush_directory, take, write_whole
 from gf_core.errors import GrinningFaceError
 from gf_core.runs import differences
 
@@ -90,7 +91,7 @@ class JobDirectory:
     def save_state(
         self, stage: int, step: int, done: int, parameters: Mapping[str, Tensor], optimizer: Mapping[str, Any]
     ) -> None:
-        """Keep the running stage's state; older ones go.
+        """Keep the running stage's state; older ones go once it is on disk.
 
         Args:
             stage: number of the stage.
@@ -107,8 +108,13 @@ class JobDirectory:
             save_tensors(parameters, partial / "parameters.safetensors")
             _save_torch(optimizer, partial / "optimizer.pt")
             (partial / STATE).write_text(json.dumps({"stage": stage, "step": step}), encoding="utf-8")
+            for path in partial.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            flush_directory(partial)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
+            flush_directory(self.path)
         for old in self.path.glob("state-*"):
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)

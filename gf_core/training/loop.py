@@ -27,11 +27,11 @@ class Loop:
 
     def __init__(self, running: Running, stage: Stage, model: nn.Module, optimizer: torch.optim.Optimizer, before: int) -> None:
         self._running, self._stage, self._model, self._optimizer, self._before = running, stage, model, optimizer, before
-        self._saved = -1
+        self._saved = 0
 
     def run(self, batches: Iterator[Batch], start: int) -> None:
         """Take steps ``start + 1`` to the stage's last."""
-        step = start
+        step = self._saved = start
         try:
             while step < self._stage.steps:
                 with uninterrupted():

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,33 @@ def test_stopping_and_going_on_equals_never_having_stopped(make_job: Make, watch
         train(stopped, watched(stop_at=3))
     train(stopped, watched())
     assert files(whole.out) == files(stopped.out)
+
+
+def test_a_state_goes_only_when_what_follows_it_is_on_disk(make_job: Make, watched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: dict[int, list[str]] = {}
+    gone, real_fsync, real_rmtree = [], os.fsync, shutil.rmtree
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        flushed[status.st_ino] = os.listdir(descriptor) if stat.S_ISDIR(status.st_mode) else []
+        real_fsync(descriptor)
+
+    def is_on_disk(path: Path) -> bool:
+        return path.stat().st_ino in flushed and path.name in flushed[path.parent.stat().st_ino]
+
+    def rmtree(path: Path, **settings: Any) -> None:
+        if path.name.startswith("state-") and path.exists():
+            later = [other for other in path.parent.glob("state-*") if other != path]
+            follows = [*later, *later[0].iterdir()] if later else [path.parent / "stages" / "00-robot.safetensors"]
+            assert all(map(is_on_disk, follows)), path
+            gone.append(path.name)
+            flushed.clear()  # its inodes will be others'
+        real_rmtree(path, **settings)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    train(make_job(recipe(), save_every=2), watched())
+    assert gone == ["state-2", "state-4"]
 
 
 def test_going_on_with_another_recipe_is_refused(make_job: Make, watched: Any) -> None:
