@@ -147,8 +147,13 @@ def load_stage(vla: VLA, path: Path) -> None:
             wanted[name].copy_(value)
 
 
-def check_file(path: Path, sha256: str) -> None:
+def check_file(path: Path, sha256: str, *, hint: str = "copy the checkpoint again") -> None:
     """Whether a file is there and unchanged.
+
+    Args:
+        path: the file.
+        sha256: what was recorded of it.
+        hint: what to do if it isn't.
 
     Raises:
         GrinningFaceError: it isn't.
@@ -157,13 +162,9 @@ def check_file(path: Path, sha256: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise GrinningFaceError(
-            f"can't be read ({error.strerror})", where=str(path), hint="the checkpoint isn't whole; copy it again"
-        ) from None
+        raise GrinningFaceError(f"can't be read ({error.strerror})", where=str(path), hint=hint) from None
     if found != sha256:
-        raise GrinningFaceError(
-            "isn't the file that the checkpoint's document names", where=str(path), hint="copy the checkpoint again"
-        )
+        raise GrinningFaceError("isn't the file that was written, by its hash", where=str(path), hint=hint)
 
 
 def write_checkpoint(

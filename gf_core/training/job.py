@@ -43,7 +43,7 @@ class JobDirectory:
         chief: whether this process is the one that writes.
 
     Raises:
-        GrinningFaceError: it belongs to another job, another trainer is at work in it, or it can't be written.
+        GrinningFaceError: it belongs to another job, another trainer is at work in it, it is damaged, or it can't be written.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, chief: bool = True) -> None:
@@ -62,7 +62,7 @@ class JobDirectory:
     def _claim(self, identity: Mapping[str, Any]) -> None:
         known = self.path / JOB
         if known.exists():
-            found = differences(json.loads(known.read_text(encoding="utf-8")), identity)
+            found = differences(_read(known, hint="give another --out"), identity)
             if found := [line for line in found if not line.startswith("/recipe_sha256")]:
                 shown = "; ".join(found[:3]) + ("; …" if len(found) > 3 else "")
                 raise GrinningFaceError(f"holds another job: {shown}", where=str(self.path), hint="give another --out")
@@ -80,9 +80,15 @@ class JobDirectory:
         write_whole(self.path / name, text.encode(), when_full=GOES_ON)
 
     def progress(self) -> dict[str, Any]:
-        """``heads`` (head to its state) and ``stages`` (entries of finished stages)."""
+        """``heads`` (head to its state) and ``stages`` (entries of finished stages).
+
+        Raises:
+            GrinningFaceError: it is damaged.
+        """
         path = self.path / PROGRESS
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {"heads": None, "stages": []}
+        if not path.exists():
+            return {"heads": None, "stages": []}
+        return _read(path, hint="remove it: finished stages are then trained again")
 
     def stage_file(self, number: int, name: str) -> Path:
         """Where a finished stage's parameters lie."""
@@ -156,6 +162,13 @@ class JobDirectory:
         path = self.path / METRICS
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def _read(path: Path, *, hint: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise GrinningFaceError(f"is damaged ({error})", where=str(path), hint=hint) from error
 
 
 def _save_torch(document: Mapping[str, Any], path: Path) -> None:

@@ -22,6 +22,7 @@ from gf_core.training.checkpoint import (
     Link,
     Loaded,
     begin,
+    check_file,
     follow,
     load_checkpoint,
     load_stage,
@@ -174,8 +175,13 @@ def _chunks(source: Source, vla: VLA, *, raw: bool) -> Iterator[Floats]:
 
 
 def _replay(running: Running, stage: Stage, entry: Mapping[str, Any]) -> None:
-    """A finished stage, from its file."""
+    """A finished stage, from its file.
+
+    Raises:
+        GrinningFaceError: the file isn't what the stage left.
+    """
     vla, file = running.vla, running.folder.stage_file(stage.number, stage.name)
+    check_file(file, entry["sha256"], hint="copy it back from a backup, or train anew with another --out")
     techniques = make_techniques(stage, running.job.host)
     vla.begin_stage(stage.heads, techniques)
     vla.to(running.device)

@@ -26,7 +26,7 @@ from gf_core.training.normalizer import STILL, Normalizer
 from gf_core.training.running import Job
 from gf_core.training.samples import Sample, Wanted
 from gf_core.training.schedule import make_optimizer
-from gf_core.training.trainer import check_parallel, train
+from gf_core.training.trainer import check_parallel, identity_of, train
 
 from . import small
 from .small import recipe
@@ -128,6 +128,43 @@ def test_a_staged_recipe_goes_on_from_any_stage(make_job: Make, watched: Any, st
     ]
 
 
+def flip_a_bit(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()  # the checkpoint may hold the same file
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_a_finished_stage_that_is_damaged_is_named_before_the_next_goes_on(make_job: Make, watched: Any) -> None:
+    job, seen = make_job(two_stages()), watched()
+    with pytest.raises(KeyboardInterrupt):
+        train(job, watched(stop_at=4))
+    flip_a_bit(job.out / "stages" / "00-robot.safetensors")
+    with pytest.raises(GrinningFaceError, match=r"stages/00-robot\.safetensors: isn't the file .*; copy it back .* --out$"):
+        train(job, seen)
+    assert not seen.rows
+
+
+@pytest.mark.parametrize(("name", "what_to_do"), [("job.json", "give another --out"), ("progress.json", "remove it: .* again")])
+@pytest.mark.parametrize("damaged", [b'{"recipe": ', b"null", b"\xff"])
+def test_a_damaged_document_of_a_job_is_named(make_job: Make, watched: Any, name: str, what_to_do: str, damaged: bytes) -> None:
+    job = make_job(recipe())
+    job.out.mkdir()
+    (job.out / "job.json").write_text(json.dumps(identity_of(job, 1)))
+    (job.out / name).write_bytes(damaged)
+    with pytest.raises(GrinningFaceError, match=rf"{name}: is damaged \(.*\); {what_to_do}$"):
+        train(job, watched())
+
+
+def test_a_job_without_its_progress_trains_its_stages_again(make_job: Make, watched: Any) -> None:
+    whole, job = make_job(two_stages(), "whole"), make_job(two_stages())
+    train(whole, watched())
+    with pytest.raises(KeyboardInterrupt):
+        train(job, watched(stop_at=5))
+    (job.out / "progress.json").unlink()
+    train(job, watched())
+    assert files(whole.out) == files(job.out)
+
+
 def test_a_lora_checkpoint_holds_adapters_and_heads_and_merges_to_the_same_policy(make_job: Make, watched: Any) -> None:
     job = make_job(two_stages())
     checkpoint = train(job, watched())
@@ -162,10 +199,13 @@ def test_a_damaged_checkpoint_is_named(make_job: Make, watched: Any, damage: str
     job = make_job(recipe(steps=1))
     checkpoint = train(job, watched())
     file = checkpoint / "links" / "00" / "00-robot.safetensors"
-    content = file.read_bytes()
-    file.unlink()
-    if damage != "gone":
-        file.write_bytes(content[:-7] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    if damage == "other":
+        flip_a_bit(file)
+    else:
+        content = file.read_bytes()
+        file.unlink()
+        if damage == "cut":
+            file.write_bytes(content[:-7])
     with pytest.raises(GrinningFaceError, match=r"00-robot.safetensors: (isn't the file|can't be read)"):
         load_checkpoint(checkpoint, job.host)
 
