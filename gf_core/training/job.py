@@ -157,6 +157,12 @@ class JobDirectory:
             kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if _step(line) <= done]
             write_whole(path, "".join(kept).encode(), when_full=GOES_ON)
 
+    def is_evaluated(self, done: int) -> bool:
+        """Whether the metrics hold the evaluation after step ``done``."""
+        path = self.path / METRICS
+        rows = map(_row, path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
+        return any("evaluation" in row and row["done"] == done for row in rows)
+
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to the metrics."""
         path = self.path / METRICS
@@ -194,6 +200,11 @@ def save_tensors(values: Mapping[str, Tensor], path: Path) -> None:
 
 def _step(line: str) -> float:
     """The step of a metrics row; a torn last line is behind all."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return float(json.loads(line)["done"])
-    return float("inf")
+    return float(_row(line).get("done", "inf"))
+
+
+def _row(line: str) -> dict[str, Any]:
+    """A metrics row; empty for a torn last line."""
+    with contextlib.suppress(ValueError, TypeError):
+        return dict(json.loads(line))
+    return {}

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,14 +31,18 @@ class Loop:
         self._saved = 0
 
     def run(self, batches: Iterator[Batch], start: int) -> None:
-        """Take steps ``start + 1`` to the stage's last."""
+        """Take steps ``start + 1`` to the stage's last; and an evaluation that was broken off after step ``start``."""
         step = self._saved = start
         try:
+            if self._evaluates(start) and not self._running.folder.is_evaluated(self._before + start):
+                self._evaluate(start)
             while step < self._stage.steps:
                 with uninterrupted():
                     row = self._step(batches, step)
                     step += 1
                     self._after(step, row)
+                if self._evaluates(step):
+                    self._evaluate(step)
         except KeyboardInterrupt:
             self._save(step)
             raise
@@ -103,11 +108,8 @@ class Loop:
             technique.after_step(running.vla, step)
         if step % job.log_every == 0 or step == stage.steps:
             self._log(step, row)
-        every = job.recipe.document["evaluation"]["every"]
-        last = stage.number == len(job.recipe.stages) - 1
-        if job.evaluate and last and every and step % every == 0 and step < stage.steps:
-            self._evaluate(step)  # before the state is kept: whoever is stopped in here evaluates again
-        if step % job.save_every == 0 and step < stage.steps:
+        # An evaluation takes long: whoever is stopped or killed in it goes on from here and evaluates again.
+        if self._evaluates(step) or (step % job.save_every == 0 and step < stage.steps):
             self._save(step)
 
     def _log(self, step: int, row: Mapping[str, Any]) -> None:
@@ -130,21 +132,35 @@ class Loop:
             running.folder.save_state(self._stage.number, step, self._before + step, parameters, state)
         self._saved = step
 
+    def _evaluates(self, step: int) -> bool:
+        """Whether an evaluation follows step ``step``."""
+        job, stage = self._running.job, self._stage
+        every = job.recipe.document["evaluation"]["every"]
+        last = stage.number == len(job.recipe.stages) - 1
+        return job.evaluate is not None and last and bool(every) and step % every == 0 and 0 < step < stage.steps
+
     def _evaluate(self, step: int) -> None:
         """Play the evaluation's episodes with a snapshot that another process loads: finishing a stage changes the policy."""
         running, stage = self._running, self._stage
-        values = distributed.gather_parameters(running.vla, running.place, running.job.parallel)
-        if not running.chief or running.job.evaluate is None:
-            return
+        with uninterrupted():
+            values = distributed.gather_parameters(running.vla, running.place, running.job.parallel)
+            if not running.chief or running.job.evaluate is None:
+                return
+            folder = self._snapshot(step, values)
+        rates = running.job.evaluate(folder, step)
+        running.folder.log({"stage": stage.name, "step": step, "done": self._before + step, "evaluation": dict(rates)})
+        running.watcher.note(", ".join(f"{name} {100 * value:.1f} %" for name, value in rates.items()))
+
+    def _snapshot(self, step: int, values: Mapping[str, Tensor]) -> Path:
+        """A checkpoint of the running stage."""
+        running, stage = self._running, self._stage
         folder = running.job.out / "snapshots" / f"{stage.name}-{step}"
         file = folder / "links" / "current" / f"{stage.number:02d}-{stage.name}.safetensors"
         entry = {"name": stage.name, "steps": step, "file": file.name, **save_stage(running.vla, file, values)}
         link = running.links[-1]
         current = replace(link, stages=[*link.stages, entry], files=[*link.files, file])
         write_checkpoint(folder, running.vla, [*running.links[:-1], current], running.manifests, finished=False)
-        rates = running.job.evaluate(folder, step)
-        running.folder.log({"stage": stage.name, "step": step, "done": self._before + step, "evaluation": dict(rates)})
-        running.watcher.note(", ".join(f"{name} {100 * value:.1f} %" for name, value in rates.items()))
+        return folder
 
 
 def _check_finite(losses: Mapping[str, float], stage: Stage, step: int) -> None:

@@ -88,6 +88,48 @@ def test_a_state_goes_only_when_what_follows_it_is_on_disk(make_job: Make, watch
     assert gone == ["state-2", "state-4"]
 
 
+def test_an_interrupt_ends_an_evaluation_at_once_and_going_on_evaluates_again(make_job: Make, watched: Any) -> None:
+    evaluated: list[int] = []
+
+    def evaluate(snapshot: Path, step: int) -> dict[str, float]:
+        evaluated.append(step)
+        assert load_checkpoint(snapshot, stopped.host).finished is False
+        if len(evaluated) == 1:
+            assert (stopped.out / f"state-{step}").is_dir(), "whoever kills it now loses no step"
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("held back")
+        return {"id success": 0.5}
+
+    document = recipe(evaluation={"every": 2})
+    whole, stopped = make_job(document, "whole"), make_job(document, "stopped", evaluate=evaluate)
+    train(whole, watched())
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, watched())
+    train(stopped, watched())
+    assert evaluated == [2, 2, 4]
+    assert files(whole.out) == files(stopped.out)
+    rows = [json.loads(line) for line in (stopped.out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "evaluation" in row] == [2, 4]
+
+
+def test_going_on_evaluates_nothing_twice(make_job: Make, watched: Any) -> None:
+    evaluated: list[int] = []
+
+    def evaluate(snapshot: Path, step: int) -> dict[str, float]:
+        evaluated.append(step)
+        return {"id success": 0.5}
+
+    class Killed(watched):  # type: ignore[misc]
+        def note(self, text: str) -> None:
+            raise MemoryError
+
+    job = make_job(recipe(evaluation={"every": 2}), evaluate=evaluate)
+    with pytest.raises(MemoryError):
+        train(job, Killed())
+    train(job, watched())
+    assert evaluated == [2, 4]
+
+
 def test_going_on_with_another_recipe_is_refused(make_job: Make, watched: Any) -> None:
     train(make_job(recipe(steps=1)), watched())
     with pytest.raises(GrinningFaceError, match=r"holds another job: .*/stages/0/steps is 1 there and 2 here"):
