@@ -94,6 +94,9 @@ def stages(name: str, head: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
         ], {"latent": "latent"}
     if name == "dual-encoder":
         return [stage("robot", full, technique(name), learning_rate={**RATES, "fusion": 1e-3})], {}
+    if name == "kl-to-source":
+        both = [{"source": "robot"}, {"source": "vl"}]
+        return [stage("robot", full, technique(name), mixture=both)], {}
     if name == "embodied-vqa":
         questions = [{"source": "vl"}]
         asked = technique(name, domains=["grounding"])

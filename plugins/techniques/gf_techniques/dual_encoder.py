@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.contracts import Batch, Layout, Technique
+from gf_core.training.mixture import Mixture
 from gf_core.training.model import VLA
 from gf_core.training.samples import ROBOT, Frame, Sample
 from gf_techniques.frozen import Frozen
@@ -37,20 +38,29 @@ class DualEncoder(Technique):
     order = -20  # before adapters are added: the copy is of the plain tower
 
     def __init__(self) -> None:
+        self._tower: nn.Module | None = None
         self._report: dict[str, Any] = {}
+
+    def mixture(self, mixture: Mixture) -> Mixture:
+        """The same mixture. It is asked for when every technique has set up, so what trains is known.
+
+        Raises:
+            GrinningFaceError: nothing of the vision tower trains.
+        """
+        if self._tower is not None and not any(value.requires_grad for value in self._tower.parameters()):
+            raise GrinningFaceError(
+                "nothing of the vision tower trains, so the copy would add nothing",
+                where=_WHERE,
+                hint="add gf/full-finetune-v1 or gf/lora-v1 with the role vision, or raise `vision` of gf/freeze-v1",
+            )
+        return mixture
 
     def setup(self, vla: VLA) -> None:
         """Copy the tower, find which of its outputs are used, and fuse these.
 
         Raises:
-            GrinningFaceError: no technique trains the vision tower, there is a copy already, or the tower isn't one module.
+            GrinningFaceError: there is a copy already, or the tower isn't one module.
         """
-        if not any("vision" in technique.updates for technique in vla.techniques):
-            raise GrinningFaceError(
-                "no technique of the stage trains the vision tower, so the copy would add nothing",
-                where=_WHERE,
-                hint="add gf/full-finetune-v1 or gf/lora-v1 with the role vision",
-            )
         if "vision_copy" in vla.extras:
             raise GrinningFaceError("an earlier stage added a second tower", where=_WHERE, hint="leave it out of this stage")
         name = vision_module(vla)
@@ -61,6 +71,7 @@ class DualEncoder(Technique):
         pair = _Pair(deepcopy(tower), widths)
         vla.extras["vision_copy"], vla.extras["fusion"] = Frozen(tower=pair.copy), pair.fusion
         pair.fusion.requires_grad_(True)
+        self._tower = tower
         tower.register_forward_hook(pair.fuse, with_kwargs=True)
         self._report = {"tower": name, "outputs": [".".join(path) for path in widths]}
 

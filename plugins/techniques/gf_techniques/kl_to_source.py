@@ -16,7 +16,9 @@ from torch import Tensor
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.contracts import BACKBONE_ROLES, Backbone, Batch, Context, Segment, Technique
+from gf_core.training.mixture import Mixture
 from gf_core.training.model import VLA
+from gf_core.training.samples import Source
 from gf_techniques.adapters import adapter_parameters, adapters, merge, switched_off
 from gf_techniques.frozen import Frozen
 
@@ -48,8 +50,28 @@ class KLToSource(Technique):
         if samples == "all" and positions == "answer":
             raise GrinningFaceError("robot samples have no answers", where=f"{_WHERE} positions", hint="use prompt or both")
         self._weight, self._robot, self._segments = weight, samples == "all", _POSITIONS[positions]
+        self._questions: set[str] = set()
         self._teacher: Backbone | None = None
         self._layers: dict[str, Linear] = {}
+
+    def sources(self, sources: Mapping[str, Source]) -> Mapping[str, Source]:
+        """The same sources."""
+        self._questions = {name for name, source in sources.items() if source.conventions is None}
+        return sources
+
+    def mixture(self, mixture: Mixture) -> Mixture:
+        """The same mixture.
+
+        Raises:
+            GrinningFaceError: vision-language samples alone are to count, and it has none.
+        """
+        if not self._robot and not self._questions & {share.source for share in mixture.shares}:
+            raise GrinningFaceError(
+                "only vision-language samples count, and the stage has none",
+                where=f"{_WHERE} samples",
+                hint="mix some in with gf/cotrain-v1, or set `samples` to all and `positions` to prompt",
+            )
+        return mixture
 
     def setup(self, vla: VLA) -> None:
         """Find the source: adapters to switch off, or a copy, which gets the role ``teacher``.

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.contracts import Role, Technique
+from gf_core.training.mixture import Mixture
 from gf_core.training.model import VLA
+from gf_core.training.schedule import count_by_role
 from gf_techniques.adapters import adapters
 from gf_techniques.lora import Lora
 
@@ -29,6 +31,21 @@ class WeightInterpolation(Technique):
     def __init__(self, trained: Mapping[Role, float]) -> None:
         self._trained = {role: share for role, share in trained.items() if share < 1}
         self._start: dict[str, Tensor] = {}
+        self._vla: VLA | None = None
+
+    def mixture(self, mixture: Mixture) -> Mixture:
+        """The same mixture. It is asked for when every technique has set up, so what trains is known.
+
+        Raises:
+            GrinningFaceError: nothing of the roles that it interpolates trains.
+        """
+        if self._trained and self._vla is not None and not self._trained.keys() & count_by_role(self._vla).keys():
+            raise GrinningFaceError(
+                f"nothing of {', '.join(self._trained)} trains, so there is nothing to interpolate",
+                where=_WHERE,
+                hint="add a technique that trains it: gf/full-finetune-v1 or gf/lora-v1",
+            )
+        return mixture
 
     def setup(self, vla: VLA) -> None:
         """Keep the weights as they are.
@@ -49,6 +66,7 @@ class WeightInterpolation(Technique):
                 where=_WHERE,
                 hint=f"set `merge` of gf/lora-v1, or `{unmerged[0]}` to 1 here",
             )
+        self._vla = vla
         chosen = set(vla.names(*self._trained))
         self._start = {name: value.detach().cpu().clone() for name, value in vla.named_parameters() if name in chosen}
 
@@ -59,7 +77,7 @@ class WeightInterpolation(Technique):
         for name, start in self._start.items():
             parameter = parameters[name]
             parameter.copy_(torch.lerp(start.to(parameter.device), parameter, self._trained[vla.role_of(name)]))
-        self._start = {}
+        self._start, self._vla = {}, None
 
 
 def make(config: Mapping[str, Any]) -> WeightInterpolation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,21 +9,10 @@ import torch
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.mixture import Mixture, Share
-from gf_core.training.samples import Conventions
 
-from .tiny import begin, conventions, logits, moved, policy, reached, samples, technique, train, trainable, values
+from .tiny import QUESTIONS, ROBOT, begin, logits, moved, policy, reached, samples, technique, train, trainable, values
 
 ALL = ("vision", "projector", "language")
-
-
-@dataclass
-class Named:
-    """A source of which only its kind matters."""
-
-    conventions: Conventions | None
-
-
-ROBOT, QUESTIONS = Named(conventions()), Named(None)
 
 
 def test_cotraining_adds_its_share_of_every_batch() -> None:
@@ -90,10 +78,27 @@ def test_the_fusion_computes_from_both_towers() -> None:
     assert torch.equal(logits(vla), start)
 
 
-def test_the_dual_encoder_refuses_a_tower_that_nothing_trains_and_a_third_tower() -> None:
+@pytest.mark.parametrize(
+    ("update", "trains"),
+    [
+        (("lora", {}), False),
+        (("freeze", {}), False),
+        (("freeze", {"vision": 0.5}), True),
+        (("lora", {"roles": ["vision"]}), True),
+    ],
+)
+def test_the_dual_encoder_refuses_a_tower_of_which_nothing_trains(update: tuple[str, dict[str, Any]], trains: bool) -> None:
+    dual, mixture = technique("dual-encoder"), Mixture(shares=(Share(source="demos"),))
+    begin(policy(), dual, technique(update[0], **update[1]))
+    if trains:
+        assert dual.mixture(mixture) == mixture
+        return
+    with pytest.raises(GrinningFaceError, match="nothing of the vision tower trains, so the copy would add nothing"):
+        dual.mixture(mixture)
+
+
+def test_the_dual_encoder_refuses_a_third_tower() -> None:
     vla = policy()
-    with pytest.raises(GrinningFaceError, match="no technique of the stage trains the vision tower"):
-        begin(vla, technique("dual-encoder"), technique("lora"))
     begin(vla, technique("dual-encoder"), technique("full-finetune"))
     vla.end_stage()
     with pytest.raises(GrinningFaceError, match="second tower"):

@@ -9,8 +9,10 @@ import torch
 
 from gf_core.errors import GrinningFaceError
 from gf_core.training.contracts import Segment
+from gf_core.training.recipe import Stage
+from gf_core.training.trainer import stage_data
 
-from .tiny import begin, logits, policy, samples, technique, train, trainable, values
+from .tiny import QUESTIONS, ROBOT, begin, logits, policy, samples, technique, train, trainable, values
 
 FULL = ("full-finetune", {})
 
@@ -69,6 +71,34 @@ def test_l2_sp_holds_the_weights_back() -> None:
 def test_a_penalty_without_an_object_is_refused(others: list[Any], name: str, settings: dict[str, Any], what: str) -> None:
     with pytest.raises(GrinningFaceError, match=what):
         begin(policy(), *(technique(other, **given) for other, given in others), technique(name, **settings))
+
+
+@pytest.mark.parametrize(
+    ("others", "name", "settings", "what"),
+    [
+        ([FULL], "kl-to-source", {}, "only vision-language samples count, and the stage has none"),
+        ([FULL], "kl-to-source", {"positions": "both"}, "only vision-language samples count, and the stage has none"),
+        ([FULL], "kl-to-source", {"samples": "all", "positions": "both"}, None),
+        ([FULL, ("cotrain", {"sources": ["vqa"]})], "kl-to-source", {}, None),
+        ([("freeze", {})], "weight-interpolation", {}, "nothing of vision, projector, language trains"),
+        ([("full-finetune", {"roles": ["vision"]})], "weight-interpolation", {"vision": 1}, "nothing of projector, language"),
+        ([("freeze", {})], "weight-interpolation", {"head": 0.5}, None),
+        ([("lora", {})], "weight-interpolation", {}, None),
+        ([("freeze", {})], "weight-interpolation", {"vision": 1, "projector": 1, "language": 1}, None),  # as a sweep may ask
+    ],
+)
+def test_what_would_do_nothing_in_a_stage_on_robot_data_is_refused(
+    others: list[Any], name: str, settings: dict[str, Any], what: str | None
+) -> None:
+    vla = policy()
+    begin(vla, *(technique(other, **given) for other, given in others), technique(name, **settings))
+    stage = Stage(0, {"mixture": [{"source": "demos"}]})
+    sources: dict[str, Any] = {"demos": ROBOT, "vqa": QUESTIONS}
+    if what is None:
+        assert stage_data(stage, vla, sources)[1].shares[0].source == "demos"
+        return
+    with pytest.raises(GrinningFaceError, match=what):
+        stage_data(stage, vla, sources)
 
 
 def expected_kl(vla: Any, positions: tuple[Segment, ...], rows: tuple[int, ...]) -> torch.Tensor:

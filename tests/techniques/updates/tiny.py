@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -82,6 +83,16 @@ def conventions() -> Conventions:
         action_statistics=statistics(ACTION),
         proprio_statistics=statistics(STATE),
     )
+
+
+@dataclass
+class Named:
+    """A source of which only its kind matters."""
+
+    conventions: Conventions | None
+
+
+ROBOT, QUESTIONS = Named(conventions()), Named(None)
 
 
 def policy(*, tied: bool = True, seed: int = 0) -> VLA:
