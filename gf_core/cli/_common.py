@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from gf_core._discovery import LOCAL
+from gf_core._json import MAX_INT
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
@@ -20,6 +21,9 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 DOCUMENT_VERSION = "1.0"
 """Version of the documents that ``--json`` prints; they only gain keys within a major version."""
+
+SEED = click.IntRange(0, MAX_INT)
+"""The type of options that are seeds: they are written down, and no document holds a larger integer."""
 
 
 def plugin_option(command: Command) -> Command:

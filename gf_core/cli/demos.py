@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from gf_core.cli._common import finite, json_option, make_host, plugin_option, print_json, print_table
+from gf_core.cli._common import SEED, finite, json_option, make_host, plugin_option, print_json, print_table
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def command() -> None:
 @click.option("--policy", metavar="ID", help=f"Who demonstrates.  [default: {EXPERT}, or {DEMONSTRATOR} to retry or perturb]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the policy. Repeatable.")
 @click.option("--env-set", "env_settings", multiple=True, metavar="KEY=VALUE", help="A setting of the environment. Repeatable.")
-@click.option("--policy-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds what the policy draws.")
+@click.option("--policy-seed", type=SEED, default=0, show_default=True, help="Seeds what the policy draws.")
 @click.option("--slots", type=click.IntRange(1, 4096), default=16, show_default=True, help="Episodes side by side.")
 @click.option("--threads", type=click.IntRange(0, 1024), default=0, show_default=True, help="For physics and pictures; 0: all.")
 @plugin_option

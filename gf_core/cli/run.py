@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from gf_core.cli._common import finite, json_option, make_host, plugin_option, print_json
+from gf_core.cli._common import SEED, finite, json_option, make_host, plugin_option, print_json
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ INVALID = 3
 """Exit code of a run in which more than 2 % of the episodes ended in an infrastructure fault."""
 
 INTERRUPTED = 130
+
+MOST_STEPS = 1_000_000
+"""The longest horizon that a suite can give."""
 
 
 @click.command("run", short_help="Evaluate a policy on a suite.")
@@ -32,16 +35,21 @@ INTERRUPTED = 130
 )
 @click.option("--slots", type=click.IntRange(1, 4096), default=16, show_default=True, help="Episodes side by side.")
 @click.option("--threads", type=click.IntRange(0, 1024), default=0, show_default=True, help="For physics and rendering; 0: all.")
-@click.option("--policy-seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds what the policy draws.")
+@click.option("--policy-seed", type=SEED, default=0, show_default=True, help="Seeds what the policy draws.")
 @click.option("--episodes", metavar="ID,ID,…", help="Only these episodes; marked partial.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N episodes; marked partial.")
 @click.option("--hz", type=float, metavar="HZ", callback=finite, help="Another control rate than the suite's; unranked.")
-@click.option("--execute-steps", type=click.IntRange(min=1), metavar="K", help="Steps of a chunk to play before asking again.")
+@click.option(
+    "--execute-steps", type=click.IntRange(1, MOST_STEPS), metavar="K", help="Steps of a chunk to play before asking again."
+)
 @click.option(
     "--timing", type=click.Choice(["paused", "realtime"]), default="paused", show_default=True, help="Does the world wait?"
 )
 @click.option(
-    "--latency-steps", type=click.IntRange(min=0), metavar="K", help="With realtime: a fixed latency.  [default: as measured]"
+    "--latency-steps",
+    type=click.IntRange(0, MOST_STEPS),
+    metavar="K",
+    help="With realtime: a fixed latency.  [default: as measured]",
 )
 @click.option(
     "--deadline",

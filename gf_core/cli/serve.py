@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gf_core.cli._common import make_host, plugin_option
+from gf_core.cli._common import finite, make_host, plugin_option
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
@@ -30,7 +30,14 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--env", "env_id", default="gf/tabletop-v1", show_default=True, metavar="ID", help="Whose actions and state it is made for."
 )
-@click.option("--hz", "control_hz", type=float, metavar="HZ", help="Control rate.  [default: the policy's own, or the first]")
+@click.option(
+    "--hz",
+    "control_hz",
+    type=float,
+    callback=finite,
+    metavar="HZ",
+    help="Control rate.  [default: the policy's own, or the first]",
+)
 @click.option(
     "--host", "name", default="127.0.0.1", show_default=True, metavar="NAME", help="Where to listen; others need a token."
 )
@@ -39,6 +46,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--wait",
     type=click.FloatRange(0, 10),
+    callback=finite,
     default=0.02,
     show_default=True,
     metavar="SECONDS",

@@ -129,6 +129,9 @@ def test_failed_episodes_are_no_failed_run(capfd, suite):
         (["--env-set", "broken=make"], "no such plane"),
         (["--env-set", "broken=missing"], "apt-get install libegl1"),
         (["--slots", "0"], "--slots"),
+        (["--policy-seed", str(2**63)], "--policy-seed"),
+        (["--execute-steps", str(2**63)], "--execute-steps"),
+        (["--timing", "realtime", "--latency-steps", str(2**63)], "--latency-steps"),
         (["--plugin", "none.py"], "none.py"),
     ],
 )
@@ -170,6 +173,12 @@ def test_options_reach_the_run(capfd, suite, tmp_path):
     assert identity["policy"]["config"]["chunk"] == 3
     assert (identity["partial"], identity["variant"], identity["unpackaged"]) == (True, True, True)
     assert "partial" in out
+
+
+def test_the_largest_numbers_of_a_run_are_read_again(capfd, suite, tmp_path):
+    largest = ("--policy-seed", str(2**63 - 1), "--execute-steps", "1000000", "--latency-steps", "1000000")
+    assert run(capfd, suite(), "--out", "here", "--in-process", "--limit", "1", "--timing", "realtime", *largest)[0] == 0
+    assert json.loads((tmp_path / "here" / "run.json").read_text())["policy"]["seed"] == 2**63 - 1
 
 
 def test_nothing_heavy_is_imported_for_help():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option, print_table
+from gf_core.cli._common import SEED, json_option, make_host, plugin_option, print_table
 from gf_core.errors import GrinningFaceError, did_you_mean
 from gf_envs.vqa import DOMAINS, PREFIX
 
@@ -49,7 +49,7 @@ def command() -> None:
 @click.option(
     "--per-episode", type=click.IntRange(1, 1000), default=1, show_default=True, help="Questions of each domain about an episode."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws questions, cameras and wordings.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Draws questions, cameras and wordings.")
 @click.option(
     "--size", type=click.IntRange(32, 1024), default=224, show_default=True, help="Width and height of the images [px]."
 )
@@ -254,7 +254,7 @@ def check(data: Path, names: tuple[str, ...], splits: tuple[str, ...], plugin_fi
 )
 @click.option("--domains", metavar="NAME,NAME,…", help="Which domains to show.  [default: all]")
 @click.option("--count", type=click.IntRange(1, 1000), default=4, show_default=True, help="Questions of each domain.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws the questions.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Draws the questions.")
 def show(data: Path, out: Path, domains: str | None, count: int, seed: int) -> None:
     """Show some questions of DATA with their images, answers and boxes; DATA as for `gf vqa check`."""
     from gf_core.training.conversations import Conversations

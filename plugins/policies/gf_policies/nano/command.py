@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option
+from gf_core.cli._common import SEED, json_option, make_host, plugin_option
 
 if TYPE_CHECKING:
     from gf_core.contracts import Deck
@@ -45,7 +45,7 @@ def command() -> None:
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps.  [default: those of the shipped model]")
 @click.option("--encoder-steps", type=click.IntRange(min=0), metavar="N", help="How many of them train the image encoder alone.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Pages a step.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and pages.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights and pages.")
 @click.option("--precision", type=click.Choice(["bf16", "float32"]), default="float32", show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that draw pages.")
 @click.option("--save-every", type=click.IntRange(min=1), default=100, show_default=True, metavar="STEPS", help="Between states.")
@@ -106,7 +106,7 @@ def nano(
 @_decks
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="Pages.")
 @click.option("--turns", type=click.IntRange(1, 20), default=4, show_default=True, help="Questions a page, at most.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the pages.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the pages.")
 @plugin_option
 @json_option
 def pages(
@@ -136,7 +136,7 @@ def pages(
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE", help="A .png file.")
 @_decks
 @click.option("--count", type=click.IntRange(1, 60), default=9, show_default=True, help="Pages.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the pages.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the pages.")
 @plugin_option
 def show(out: Path, names: tuple[str, ...], count: int, seed: int, plugin_files: tuple[Path, ...]) -> None:
     """Draw some pages with what is asked about them."""
