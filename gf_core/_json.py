@@ -255,12 +255,13 @@ def _refused_values(document: object) -> Iterator[Problem]:
                 waiting.append((key, (*path, key)))
         elif isinstance(value, list):
             waiting.extend((item, (*path, index)) for index, item in enumerate(value))
-        elif isinstance(value, str) and not value.isascii() and not _encodable(value):
+        elif isinstance(value, str) and not value.isascii() and not encodable(value):
             found += 1
             yield Problem(path=path, what="a lone surrogate isn't a character", hint="escape characters in pairs, or write UTF-8")
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Whether ``text`` is free of lone surrogates, which no file in UTF-8 holds."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gf_core._json import MAX_INT, MIN_INT, encodable
 from gf_core.contracts import Images, Observation, Outcome, StepResult
 from gf_core.specs import EnvSpec, Observes
 
@@ -52,11 +53,15 @@ def check_step(result: StepResult, env: EnvSpec, slots: int) -> StepResult:
 
 
 def check_outcome(outcome: Outcome, env: EnvSpec) -> Outcome:
-    """The outcome as it is recorded: NumPy's numbers as Python's. Raises ValueError: it isn't what the EnvSpec declares."""
+    """The outcome as it is recorded: NumPy's numbers as Python's.
+
+    Raises:
+        ValueError: it isn't what the EnvSpec declares, or nothing that a run directory can hold.
+    """
     success = _plain(outcome.success)
     if not isinstance(success, bool):
         raise ValueError(f"the outcome's success is {success!r}, not a bool")
-    if not isinstance(outcome.ending, str) or not outcome.ending:
+    if not isinstance(outcome.ending, str) or not outcome.ending or not encodable(outcome.ending):
         raise ValueError(f"the outcome's ending is {outcome.ending!r}, not a word")
     metrics = {name: _plain(value) for name, value in outcome.metrics.items()}
     for metric in env.metrics:
@@ -67,9 +72,18 @@ def check_outcome(outcome: Outcome, env: EnvSpec) -> Outcome:
         if value is not None and (wrong or not isinstance(value, _KINDS[metric.kind])):
             raise ValueError(f"the metric {metric.name!r} is {value!r}, and its spec says {metric.kind}")
     for name, value in metrics.items():
-        if not isinstance(value, bool | int | float | str | None) or (isinstance(value, float) and not math.isfinite(value)):
+        if not isinstance(name, str) or not encodable(name) or not _recordable(value):
             raise ValueError(f"the metric {name!r} is {value!r}")
     return Outcome(success=success, ending=outcome.ending, steps=int(outcome.steps), metrics=metrics)
+
+
+def _recordable(value: Any) -> bool:
+    """Whether a metric's value is one that :func:`gf_core.schemas.parse_json` reads again."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return MIN_INT <= value <= MAX_INT
+    return encodable(value) if isinstance(value, str) else value is None
 
 
 def described(value: Any) -> str:

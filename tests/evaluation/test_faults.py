@@ -150,6 +150,10 @@ def test_infrastructure_faults_are_counted_apart(play, write_suite, fault):
         ("blind", "ValueError: proprio isn't finite"),
         ("clipped", "ValueError: a step's clipped is bool (1, 3), not bool (1,)"),
         ("one", "ValueError: the outcome's success is 1, not a bool"),
+        ("huge", f"ValueError: the metric 'distance' is {2**70}"),
+        ("half", r"ValueError: the metric 'note' is '\ud83d'"),
+        ("unsaid", r"ValueError: the metric '\ud83d' is 1"),
+        ("garbled", r"ValueError: the outcome's ending is '\ud83d', not a word"),
     ],
 )
 def test_what_an_environment_returns_is_its_own_fault(play, write_suite, fault, reason):

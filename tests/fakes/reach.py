@@ -34,7 +34,7 @@ ACTION = ActionSpec(
     reference="measured",
     rotation="none",
 )
-FAULTS = ["", "once", "always", "reset", "nan", "blind", "clipped", "one", "numpy"]
+FAULTS = ["", "once", "always", "reset", "nan", "blind", "clipped", "one", "numpy", "huge", "half", "unsaid", "garbled"]
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 ENV = EnvSpec(
     id="local/reach-v1",
@@ -164,7 +164,14 @@ class Reach:
                 "near": bool(distance < 0.2),
                 "state_sha256": state,
             }
+            metrics |= {
+                "huge": {"distance": 2**70},
+                "half": {"note": "\ud83d"},
+                "unsaid": {"\ud83d": 1},
+            }.get(self._fault(slot), {})
             ending = "success" if reached else "horizon"
+            if self._fault(slot) == "garbled":
+                ending = "\ud83d"
             success = {"numpy": np.bool_(reached), "one": int(reached)}.get(self._fault(slot), reached)
             if self._fault(slot) == "numpy":
                 metrics |= {"distance": np.float32(distance), "near": np.bool_(distance < 0.2)}
