@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from gf_core.runs import Run
 
 DIFFERENT = 1
-"""Exit code of a replay that went otherwise than recorded."""
+"""Exit code of a replay that went otherwise than recorded, or in which nothing could be compared."""
+
+_PROMISE: Mapping[By, str] = {"actions": "exactly as recorded", "controls": "to the recorded outcomes"}
 
 
 @click.command("replay", short_help="Verify a run by driving its recordings again, or show an episode as a video.")
@@ -106,8 +109,7 @@ def _verify(run: Run, host: PluginHost, suite_file: Path | None, by: By | None, 
     if found.not_compared:
         click.echo(f"{found.not_compared} not compared: infrastructure faults")
     if found.equal:
-        promise = "exactly as recorded" if found.by == "actions" else "to the recorded outcomes"
-        click.echo(f"replayed {promise}: physics verified, policy unverified")
+        click.echo(f"replayed {_PROMISE[found.by]}: physics verified, policy unverified")
         return 0
     if not found.differences:
         click.echo("nothing could be compared, so nothing is verified")
@@ -127,16 +129,17 @@ def _replay(run: Run, name: str, host: PluginHost, suite_file: Path | None, by: 
         film.write()
     record = result.record
     if as_json:
-        print_json(
-            "replay", {"episode": record["episode"], "equal": not result.differences, "differences": list(result.differences)}
-        )
-        return DIFFERENT if result.differences else 0
+        equal = result.equal if result.compared else None
+        print_json("replay", {"episode": record["episode"], "equal": equal, "differences": list(result.differences)})
+        return 0 if result.equal else DIFFERENT
     what = record["ending"] + (f" ({record['reason']})" if "reason" in record else "")
     click.echo(f"{record['episode']}: {result.episode.instruction_at(0)!r}, {what} after {record['steps']} steps")
-    if result.differences:
+    if not result.compared:
+        click.echo("shown, not compared: after an infrastructure fault there is nothing to compare with")
+    elif result.differences:
         click.echo(f"replayed otherwise than recorded: {result.differences[0]}")
     else:
-        click.echo("replayed exactly as recorded")
+        click.echo(f"replayed {_PROMISE[result.by]}")
     if wanted.file:
         click.echo(f"wrote {wanted.file}")
-    return DIFFERENT if result.differences else 0
+    return 0 if result.equal else DIFFERENT

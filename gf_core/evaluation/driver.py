@@ -15,7 +15,7 @@ from gf_core.contracts import BatchEnv, Doubles, Episode, Outcome, Slots
 from gf_core.errors import GrinningFaceError, RunDirectoryError
 from gf_core.evaluation.environment import Stage
 from gf_core.evaluation.progress import Progress
-from gf_core.evaluation.returned import check_step
+from gf_core.evaluation.returned import check_step, plain
 from gf_core.registry import one_line
 from gf_core.runs import Row
 from gf_core.summary import ENV_ERROR, POLICY_ERROR
@@ -166,24 +166,11 @@ class Driver:
             except RunDirectoryError as error:
                 self._differ(number, 0, str(error))
                 continue
-            if wrong := self._unplayable(record, trajectory):
+            if wrong := unplayable(self._env, record, trajectory):
                 self._differ(number, 0, wrong)
                 continue
             episode = self._episode(number)
             yield _Take(number=number, slot=slots.pop(0), record=record, episode=episode, trajectory=trajectory)
-
-    def _unplayable(self, record: Row, trajectory: Trajectory) -> str:
-        """Why a recording can't be driven; empty if it can."""
-        widths = (self._env.action.field.shape[0], self._env.spec.controls.shape[0])
-        found = (trajectory.actions.shape[1], trajectory.controls.shape[1])
-        if found != widths:
-            return f"{found[0]} action elements and {found[1]} controls recorded, {widths[0]} and {widths[1]} are played"
-        if len(trajectory.actions) != record["steps"]:
-            return f"steps: {record['steps']!r} recorded, and the trajectory has {len(trajectory.actions)}"
-        for name, values in (("actions", trajectory.actions), ("controls", trajectory.controls)):
-            if not np.isfinite(values).all():
-                return f"{name}: not all recorded values are finite numbers"
-        return ""
 
     def _turn(self) -> None:
         """One control step in every live slot."""
@@ -211,19 +198,9 @@ class Driver:
 
     def _end(self, take: _Take, *, over: bool) -> None:
         """Compare how an episode ended: it is over, or its recording is."""
-        broken = take.record["ending"] == POLICY_ERROR
-        if take.step < take.length:
-            self._leave(take, f"it is over after {take.step} steps, and {take.length} are recorded")
-        elif not over and not broken:
-            self._leave(take, f"it isn't over, and ended with {take.record['ending']!r} here as recorded")
-        elif over and broken:
-            self._leave(take, f"it is over, and ended with {POLICY_ERROR!r} here as recorded")
-        else:
-            (outcome,) = self._env.outcome(_slots([take]))
-            (state,) = self._env.state_hash(_slots([take]))
-            clipped = take.clipped if self._by == "actions" else None
-            wrong = differences(take.record, outcome, exact=self._by == "actions", state=state, clipped=clipped)
-            self._leave(take, wrong[0] if wrong else "")
+        clipped = take.clipped if self._by == "actions" else None
+        wrong = end_differences(self._env, _slots([take]), take.record, take.step, take.length, over=over, clipped=clipped)
+        self._leave(take, wrong[0] if wrong else "")
 
     def _leave(self, take: _Take, what: str) -> None:
         """An episode is done with; ``what`` differs, if anything."""
@@ -250,6 +227,46 @@ class Driver:
         else:
             self._left.suspects = deque(sorted([*self._left.suspects, *(take.number for take in takes)]))
         self._stage.renew()
+
+
+def unplayable(env: BatchEnv, record: Row, trajectory: Trajectory) -> str:
+    """Why a recording can't be driven; empty if it can."""
+    widths = (env.action.field.shape[0], env.spec.controls.shape[0])
+    found = (trajectory.actions.shape[1], trajectory.controls.shape[1])
+    if found != widths:
+        return f"{found[0]} action elements and {found[1]} controls recorded, {widths[0]} and {widths[1]} are played"
+    if len(trajectory.actions) != record["steps"]:
+        return f"steps: {record['steps']!r} recorded, and the trajectory has {len(trajectory.actions)}"
+    for name, values in (("actions", trajectory.actions), ("controls", trajectory.controls)):
+        if not np.isfinite(values).all():
+            return f"{name}: not all recorded values are finite numbers"
+    return ""
+
+
+def end_differences(
+    env: BatchEnv, slot: Slots, record: Row, step: int, length: int, *, over: bool, clipped: int | None
+) -> list[str]:
+    """What isn't as recorded where an episode is over, or its recording is.
+
+    Args:
+        env: the environment.
+        slot: ``(1,)``, where the episode stands.
+        record: its row.
+        step: control steps driven.
+        length: control steps recorded.
+        over: whether the environment says that the episode is over, or its horizon is reached.
+        clipped: steps whose action was clipped; ``None`` where controls were driven.
+    """
+    broken = record["ending"] == POLICY_ERROR
+    if step < length:
+        return [f"it is over after {step} steps, and {length} are recorded"]
+    if not over and not broken:
+        return [f"it isn't over, and ended with {record['ending']!r} here as recorded"]
+    if over and broken:
+        return [f"it is over, and ended with {POLICY_ERROR!r} here as recorded"]
+    (outcome,) = env.outcome(slot)
+    (state,) = env.state_hash(slot)
+    return differences(record, outcome, exact=clipped is not None, state=state, clipped=clipped)
 
 
 def other_controls(recorded: Doubles, replayed: Doubles) -> str:
@@ -290,6 +307,7 @@ def differences(record: Row, outcome: Outcome, *, exact: bool, state: str = "", 
 
 
 def _same(a: object, b: object, exact: bool) -> bool:
+    b = plain(b)  # as it would be recorded
     if not exact and isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=FLOAT_TOLERANCE, abs_tol=FLOAT_TOLERANCE)
     return a == b and (isinstance(a, bool) == isinstance(b, bool))  # 1 == True

@@ -13,8 +13,9 @@ import numpy as np
 
 from gf_core.contracts import BatchEnv, Episode, Images
 from gf_core.errors import GrinningFaceError, PluginError, RunDirectoryError, did_you_mean
-from gf_core.evaluation.driver import By, differences, other_controls
+from gf_core.evaluation.driver import By, end_differences, other_controls, unplayable
 from gf_core.evaluation.environment import make_env
+from gf_core.evaluation.returned import check_step
 from gf_core.evaluation.suites import Suite, at_rate, load_suite
 from gf_core.evaluation.verification import how_to_drive
 from gf_core.registry import one_line
@@ -54,13 +55,20 @@ class Replayed:
         episode: the episode.
         record: its row.
         by: whether the recorded actions were driven, or the controls (:mod:`gf_core.evaluation.verification`).
-        differences: what went otherwise than recorded, ``steps: 68 recorded, 66 replayed``; empty if nothing did.
+        compared: whether it was compared: not after an infrastructure fault, whose recording ends anywhere.
+        differences: what went otherwise than recorded, ``ending: 'success' recorded, 'horizon' replayed``; empty if nothing did.
     """
 
     episode: Episode
     record: Row
     by: By
+    compared: bool
     differences: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether it was compared, and went as recorded."""
+        return self.compared and not self.differences
 
 
 def replay_episode(
@@ -101,7 +109,8 @@ def replay_episode(
             raise
         except (Exception, SystemExit) as error:
             raise PluginError(f"{suite.env} broke during the replay ({one_line(error)})", where=record["episode"]) from error
-    return Replayed(episode=episode, record=record, by=chosen, differences=tuple(found))
+    compared = found is not None
+    return Replayed(episode=episode, record=record, by=chosen, compared=compared, differences=tuple(found or ()))
 
 
 def recorded_suite(run: Run, host: PluginHost, suite_file: Path | None = None) -> Suite:
@@ -152,7 +161,11 @@ def _checked(camera: Camera, env: BatchEnv) -> Camera:
     return dataclasses.replace(camera, name=camera.name or cameras[0])
 
 
-def _drive(env: BatchEnv, episode: Episode, record: Row, trajectory: Trajectory, camera: Camera | None, by: By) -> list[str]:
+def _drive(
+    env: BatchEnv, episode: Episode, record: Row, trajectory: Trajectory, camera: Camera | None, by: By
+) -> list[str] | None:
+    """What went otherwise than recorded; ``None`` where there is nothing to compare with."""
+
     def film(step: int) -> None:
         if camera is not None:
             wanted = Observes(cameras=(camera.name,), size=camera.size, proprio=False)
@@ -160,23 +173,22 @@ def _drive(env: BatchEnv, episode: Episode, record: Row, trajectory: Trajectory,
 
     env.reset(_SLOT, [episode])
     film(0)
-    other, clipped, step = "", 0, 0
+    if wrong := unplayable(env, record, trajectory):
+        return [wrong]
+    other, clipped, step, over = "", 0, 0, False
     for step, (action, controls) in enumerate(zip(trajectory.actions, trajectory.controls, strict=True), start=1):
         if by == "actions":
-            result = env.step(_SLOT, action[None])
-            done, clipped = bool(result.done[0]), clipped + bool(result.clipped[0])
+            result = check_step(env.step(_SLOT, action[None]), env.spec, 1)
+            done, clipped = result.done, clipped + bool(result.clipped[0])
             what = other_controls(controls, np.asarray(result.controls[0], np.float64))
             other = other or (f"step {step}: {what}" if what else "")
         else:
-            done = bool(env.step_controls(_SLOT, controls[None])[0])
+            done = env.step_controls(_SLOT, controls[None])
         film(step)
-        if done:
+        if over := bool(done[0]) or step >= episode.horizon:
             break
     if record["ending"] == ENV_ERROR:
-        return []
-    (outcome,) = env.outcome(_SLOT)
-    found = [other, "" if step == record["steps"] else f"steps: {record['steps']!r} recorded, {step!r} replayed"]
-    exact = by == "actions"
-    state = env.state_hash(_SLOT)[0]
-    found += differences(record, outcome, exact=exact, state=state, clipped=clipped if exact else None)
-    return [line for line in found if line]
+        return None
+    counted = clipped if by == "actions" else None
+    ended = end_differences(env, _SLOT, record, step, len(trajectory.actions), over=over, clipped=counted)
+    return [other, *ended] if other else ended

@@ -58,12 +58,12 @@ def check_outcome(outcome: Outcome, env: EnvSpec) -> Outcome:
     Raises:
         ValueError: it isn't what the EnvSpec declares, or nothing that a run directory can hold.
     """
-    success = _plain(outcome.success)
+    success = plain(outcome.success)
     if not isinstance(success, bool):
         raise ValueError(f"the outcome's success is {success!r}, not a bool")
     if not isinstance(outcome.ending, str) or not outcome.ending or not encodable(outcome.ending):
         raise ValueError(f"the outcome's ending is {outcome.ending!r}, not a word")
-    metrics = {name: _plain(value) for name, value in outcome.metrics.items()}
+    metrics = {name: plain(value) for name, value in outcome.metrics.items()}
     for metric in env.metrics:
         if metric.name not in metrics:
             raise ValueError(f"the outcome has no metric {metric.name!r}")
@@ -91,9 +91,10 @@ def described(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
+def plain(value: Any) -> Any:
+    """NumPy's numbers as Python's; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _is(value: Any, dtype: type[np.generic], shape: tuple[int, ...]) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

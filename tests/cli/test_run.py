@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gf_core.cli.main import main
+from gf_core.schemas import validate
 
 FAKES = str(Path(__file__).parent.parent / "fakes" / "reach.py")
 
@@ -100,6 +101,18 @@ def test_replay_exits_with_1_where_something_differs(capfd, suite, tmp_path):
     assert code == 1
     document = json.loads(out)
     assert (document["kind"], document["equal"]) == ("replay", False)
+
+
+def test_replaying_an_infrastructure_fault_says_that_nothing_was_compared(capfd, suite):
+    fault = suite.episode(0, scene={"start": [0, 0], "goal": [1, 1], "fault": "always"})
+    assert run(capfd, suite(episodes=[fault]), "--out", "here", "--in-process")[0] == 3
+    replay = ("replay", "here", "e0", "--plugin", FAKES, "--suite", "tiny.json")
+    code, out, _ = gf(capfd, *replay)
+    assert (code, out.splitlines()[1].partition(":")[0]) == (1, "shown, not compared")
+    code, out, _ = gf(capfd, *replay, "--json")
+    document = json.loads(out)
+    validate(document, "replay", source="stdout")
+    assert (code, document["equal"], document["differences"]) == (1, None, [])
 
 
 def test_an_invalid_run_exits_with_3(capfd, suite):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gf_core import runs
+from gf_core import runs, trajectories
+from gf_core.canonical import sha256
 from gf_core.errors import GrinningFaceError, PluginError, RunDirectoryError
-from gf_core.evaluation import Camera, replay_episode
+from gf_core.evaluation import Camera, load_suite, replay_episode, verify_run
 from gf_core.evaluation.video import Video
 
 FAR = {"scene": {"goal": [9.0, 9.0]}, "horizon": 7}
@@ -28,6 +30,7 @@ def test_replays_as_recorded(run, host, episode, by):
     there, suite = run
     found = replay_episode(there, episode, host, suite_file=suite, by=by)
     assert (found.differences, found.by) == ((), by or "actions")
+    assert found.compared == found.equal == (episode != "e003"), "an infrastructure fault is shown, not compared"
 
 
 def test_an_environment_that_breaks_is_named(play, write_suite, host):
@@ -44,9 +47,6 @@ def test_the_first_failure(run, host):
 
 def test_other_controls_are_noticed(run, host):
     """Controls that were edited together with their hash aren't what the actions give, nor do they lead to the outcome."""
-    from gf_core import trajectories
-    from gf_core.canonical import sha256
-
     there, suite = run
     trajectory = there.trajectory("e001")
     trajectory.controls[3, 0] -= 0.1
@@ -63,6 +63,50 @@ def test_an_episode_that_ends_sooner_is_noticed(run, host):
     there, suite = run
     there.records[0]["steps"] += 1
     assert replay_episode(there, "e000", host, suite_file=suite).differences[0].startswith("steps: ")
+
+
+def rerecord(run: runs.Run, number: int, **arrays: np.ndarray) -> None:
+    """Forge a recording together with its row."""
+    row = run.records[number]
+    data = trajectories.to_bytes(dataclasses.replace(run.trajectory(row["episode"]), **arrays))
+    (run.path / "trajectories" / f"{row['episode']}.npz").write_bytes(data)
+    row.update(steps=len(arrays["actions"]), trajectory_sha256=sha256(data))
+
+
+@pytest.mark.parametrize("by", ["actions", "controls"])
+def test_a_recording_that_is_longer_or_shorter_than_the_episode_is_noticed(run, host, by):
+    there, suite = run
+    long, short = there.trajectory("e000"), there.trajectory("e001")
+    rerecord(
+        there,
+        0,
+        actions=np.pad(long.actions, ((0, 1), (0, 0)), constant_values=7e9),
+        controls=np.pad(long.controls, ((0, 1), (0, 0))),
+    )
+    rerecord(there, 1, actions=short.actions[:3], controls=short.controls[:3])
+    steps = len(long.actions)
+    found = replay_episode(there, "e000", host, suite_file=suite, by=by)
+    assert found.differences == (f"it is over after {steps} steps, and {steps + 1} are recorded",)
+    found = replay_episode(there, "e001", host, suite_file=suite, by=by)
+    assert found.differences == ("it isn't over, and ended with 'horizon' here as recorded",)
+
+
+def test_a_recording_that_is_no_numbers_never_reaches_the_environment(run, host, tmp_path):
+    there, suite = run
+    old = there.trajectory("e001")
+    rerecord(there, 1, actions=np.full_like(old.actions, np.nan), controls=old.controls)
+    video = Video(tmp_path / "episode.webp", fps=20)
+    camera = Camera(name="", size=(32, 32), shoot=video.shoot)
+    found = replay_episode(there, "e001", host, suite_file=suite, camera=camera)
+    assert found.differences == ("actions: not all recorded values are finite numbers",)
+    video.write()
+
+
+def test_numbers_of_numpy_are_what_was_recorded(play, write_suite, host):
+    suite = write_suite([{"scene": {"fault": "numpy"}}])
+    there = play(suite).run
+    assert replay_episode(there, "e000", host, suite_file=Path(suite)).equal
+    assert verify_run(there, load_suite(suite, host), host).equal
 
 
 def test_mistakes(run, host, tmp_path):
