@@ -34,6 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Built-in commands: name to ``"module:attr"`` and the line that `gf --help` shows."""
 
+BROKEN, CLOSED = 70, 141
+"""Exit codes, as other programs have them: a fault of the program itself (EX_SOFTWARE of sysexits.h), and a pipe that was closed
+(128 + SIGPIPE). Neither is 1, which is a command's finding."""
+
 EPILOG = """\b
 Examples:
   gf run gf/quick@1 --policy gf/expert-v1 --out runs/expert
@@ -43,6 +47,10 @@ Examples:
 
 
 _ASCII: Mapping[str, str] = {"·": "-", "—": "-", "–": "-", "…": "...", "≤": "<=", "×": "x", "±": "+-", "→": "->"}
+
+
+class _ClosedPipeError(Exception):
+    """Whoever read standard output has left."""
 
 
 class LazyGroup(click.Group):
@@ -78,6 +86,13 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"There is no command {name!r}" + (f"; {hint}" if hint else "."), ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """As click's, which would itself end the program with 1 where a pipe was closed."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ClosedPipeError from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing any."""
         extra = [name for name in self.list_commands(ctx) if name not in COMMANDS]
@@ -95,7 +110,8 @@ def cli() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code: 0, 2 for a user's mistake, 130 when interrupted, or what the command says.
+    """Run the program and return its exit code: 0, 2 for a user's mistake, 70 for one of the program's, 130 when interrupted, 141
+    when whoever read its output has left, or what the command says.
 
     Args:
         argv: arguments without the program's name; by default those of the process.
@@ -114,11 +130,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error.format_message())
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except BrokenPipeError:
+    except (BrokenPipeError, _ClosedPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at the end
-        return 1
+        return CLOSED
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}")
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return _fail("that is a fault of the program or of a plugin: please report it, with the lines above", BROKEN)
     return code if isinstance(code, int) else 0
 
 

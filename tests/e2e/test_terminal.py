@@ -95,10 +95,19 @@ def test_who_reads_only_the_first_line_gets_it(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"{\n"
     process.stdout.close()
-    assert process.wait(60) in (0, 1)
+    assert process.wait(60) in (0, 141)
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+def test_a_closed_pipe_is_no_finding(tmp_path: Path) -> None:
+    """Exit code 1 would say that something isn't in order."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*GF, "list"], cwd=tmp_path, env=environment(), stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_help_loads_nothing_that_takes_time(tmp_path: Path) -> None:
