@@ -20,7 +20,7 @@ from gf_core import trajectories
 from gf_core._files import explained, flush_directory, take, write_whole
 from gf_core.canonical import canonical_json, sha256
 from gf_core.errors import RunDirectoryError, SchemaError
-from gf_core.schemas import parse_json
+from gf_core.schemas import parse_json, validate
 from gf_core.summary import ENV_ERROR
 from gf_core.trajectories import Trajectory
 
@@ -36,6 +36,19 @@ INVALID_ERROR_RATE = 0.02
 """A run with a larger share of infrastructure faults is invalid."""
 
 Row = dict[str, Any]
+
+_ROW: Mapping[str, type] = {
+    "episode": str,
+    "split": str,
+    "cluster": str,
+    "success": bool,
+    "ending": str,
+    "steps": int,
+    "clipped_steps": int,
+    "metrics": dict,
+    "trajectory_sha256": str,
+}
+"""What is read from a row of an episode, wherever it is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +98,17 @@ def read_run(path: Path) -> Run:
     """Read a run directory, finished or not.
 
     Raises:
-        RunDirectoryError: if it isn't one, or its hash chain is broken; the first bad row is named.
+        RunDirectoryError: if it isn't one, its hash chain is broken, or a row isn't an episode's; the first bad row is named.
+        SchemaError: run.json isn't what its schema says.
     """
     if not (path / RUN).is_file():
         what = f"no {RUN} in it" if path.is_dir() else "there is no such directory"
         raise RunDirectoryError(what, where=str(path), hint="give a directory that `gf run` wrote")
     head = _read(path / RUN)
-    identity = _json_object(head, where=str(path / RUN))
+    identity = _identity(head, path)
     if (path / EPISODES).is_file():
         records = tuple(_read_chain(path, head))
+        _check_rows(path, records)
         _check_end(path)
         return Run(path=path, identity=identity, records=records, complete=True)
     rows, _ = _read_journal(path / JOURNAL)
@@ -102,8 +117,14 @@ def read_run(path: Path) -> Run:
 
 
 def read_identity(path: Path) -> Row:
-    """A run directory's run.json. Raises RunDirectoryError if it isn't JSON."""
-    return _json_object(_read(path / RUN), where=str(path / RUN))
+    """A run directory's run.json. Raises RunDirectoryError if it isn't JSON, SchemaError if it isn't what its schema says."""
+    return _identity(_read(path / RUN), path)
+
+
+def _identity(data: bytes, path: Path) -> Row:
+    identity = _json_object(data, where=str(path / RUN))
+    validate(identity, "run", source=str(path / RUN))
+    return identity
 
 
 def read_journal(path: Path) -> list[Row]:
@@ -124,6 +145,23 @@ def _read_chain(path: Path, head: bytes) -> Iterator[Row]:
             raise RunDirectoryError("the row doesn't follow from the one before it", where=where, hint="the file was edited")
         yield row
         previous = sha256(line)
+
+
+def _check_rows(path: Path, rows: Sequence[Row]) -> None:
+    """The chain holds; a forged row may still be of any form."""
+    names: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        if bad := _improper(row):
+            raise RunDirectoryError(f"episode row {number} has no proper {bad!r}", where=str(path), hint="the file was edited")
+        if row["episode"] in names:
+            what = f"the episode {row['episode']!r} is recorded twice"
+            raise RunDirectoryError(what, where=str(path), hint="the file was edited")
+        names.add(row["episode"])
+
+
+def _improper(row: Row) -> str:
+    """The first key that an episode's row lacks, or that has another type; empty if there is none."""
+    return next((key for key, kind in _ROW.items() if not isinstance(row.get(key), kind)), "")
 
 
 def _check_end(path: Path) -> None:
@@ -148,7 +186,7 @@ def _check_journal_row(row: Row, where: str) -> Row:
         "session": True,
         "fault": True,
         "end": isinstance(row.get("episodes_sha256"), str),
-        "episode": isinstance(record, dict) and all(isinstance(record.get(k), str) for k in ("episode", "trajectory_sha256")),
+        "episode": isinstance(record, dict) and not _improper(record),
     }
     if not known.get(str(row.get("kind"))):
         raise RunDirectoryError("not a row of a journal", where=where, hint="the file was edited")
@@ -188,6 +226,7 @@ class RunWriter:
         self.path = path
         self._order = list(order)
         self._head = (canonical_json(identity) + "\n").encode()
+        _identity(self._head, path)  # what couldn't be read again isn't begun
         rows, end = _read_journal(path / JOURNAL)
         found = {row["record"]["episode"]: row["record"] for row in rows if row["kind"] == "episode"}
         if self._adopt(identity, blank=not found):
@@ -314,6 +353,7 @@ def open_run(path: Path, identity: Mapping[str, Any], order: Sequence[str]) -> I
 
     Raises:
         RunDirectoryError: if another runner holds it, it belongs to another configuration, is damaged, or can't be written.
+        SchemaError: the identity isn't what the schema of run.json says.
     """
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)

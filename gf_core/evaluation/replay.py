@@ -16,11 +16,10 @@ from gf_core.errors import GrinningFaceError, PluginError, RunDirectoryError, di
 from gf_core.evaluation.driver import By, end_differences, other_controls, unplayable
 from gf_core.evaluation.environment import make_env
 from gf_core.evaluation.returned import check_step
-from gf_core.evaluation.suites import Suite, at_rate, load_suite
-from gf_core.evaluation.verification import how_to_drive
+from gf_core.evaluation.suites import Suite, load_suite
+from gf_core.evaluation.verification import how_to_drive, recorded_episodes
 from gf_core.registry import one_line
-from gf_core.runs import RUN, Row, Run
-from gf_core.schemas import validate
+from gf_core.runs import Row, Run
 from gf_core.specs import Observes
 from gf_core.summary import ENV_ERROR
 from gf_core.trajectories import Trajectory
@@ -96,10 +95,11 @@ def replay_episode(
         GrinningFaceError: no such episode, camera or suite, a suite that isn't the run's, or a damaged recording.
     """
     suite = recorded_suite(run, host, suite_file)
-    record = _record(run, name)
+    number = _number(run, name)
+    record = run.records[number]
     trajectory = run.trajectory(record["episode"])
     hz = float(run.identity["control_hz"])
-    episode = at_rate(next(e for e in suite.episodes if e.id == record["episode"]), hz)
+    episode = recorded_episodes(run, suite, hz)(number)
     chosen = by or how_to_drive(run.identity)[0]
     with contextlib.closing(make_env(suite, run.identity["environment"]["config"], hz, host, slots=1, threads=1)) as env:
         filmed = _checked(camera, env) if camera else None
@@ -122,9 +122,8 @@ def recorded_suite(run: Run, host: PluginHost, suite_file: Path | None = None) -
         suite_file: where the suite is, if it is ``local/``.
 
     Raises:
-        GrinningFaceError: it isn't known here, or it isn't the one that was run, or run.json isn't what its schema says.
+        GrinningFaceError: it isn't known here, or it isn't the one that was run.
     """
-    validate(run.identity, "run", source=str(run.path / RUN))
     recorded = run.identity["suite"]
     if suite_file is None and recorded["id"].startswith("local/"):
         raise GrinningFaceError(f"the run's suite is {recorded['id']}", where=str(run.path), hint="give its file with --suite")
@@ -138,17 +137,18 @@ def recorded_suite(run: Run, host: PluginHost, suite_file: Path | None = None) -
     return suite
 
 
-def _record(run: Run, name: str) -> Row:
+def _number(run: Run, name: str) -> int:
+    """The place in the records of an episode that is given by id or as ``first-failure``."""
     names = [row["episode"] for row in run.records]
     if name == FIRST_FAILURE:
-        failures = [row for row in run.records if not row["success"]]
+        failures = [number for number, row in enumerate(run.records) if not row["success"]]
         if not failures:
             raise GrinningFaceError("no recorded episode failed", where=str(run.path))
         return failures[0]
     if name not in names:
         hint = did_you_mean(name, names) or (f"its first is {names[0]!r}" if names else "nothing is recorded yet")
         raise GrinningFaceError(f"no episode {name!r} is recorded", where=str(run.path), hint=hint)
-    return run.records[names.index(name)]
+    return names.index(name)
 
 
 def _checked(camera: Camera, env: BatchEnv) -> Camera:

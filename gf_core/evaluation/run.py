@@ -88,9 +88,8 @@ def run_suite(
     path = Path("runs") / plan.name if out is None else out
     order = [episode.id for episode in plan.episodes]
     if (path / runs.RUN).is_file():  # refuse, or say that it is finished, before anything is started
-        with runs.open_run(
-            path, _with_runtime(plan, runs.read_identity(path).get("environment", {}).get("runtime")), order
-        ) as writer:
+        there = runs.read_identity(path)
+        with runs.open_run(path, _with_runtime(plan, there["environment"]["runtime"]), order) as writer:
             if writer.finished:
                 return RunResult(run=runs.read_run(path), plan=plan, was_finished=True)
     _play(plan, host, path, resources or Resources(), progress or Quiet())

@@ -94,7 +94,6 @@ def _finished(path: Path) -> Run:
     run = read_run(path)
     if not run.complete:
         raise RunDirectoryError("the run isn't finished", where=str(path), hint="the command that began it goes on with it")
-    validate(run.identity, "run", source=str(path / RUN))
     return run
 
 

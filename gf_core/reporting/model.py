@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from gf_core._problems import printable
 from gf_core.errors import GrinningFaceError, RunDirectoryError
 from gf_core.runs import RUN, Run, read_run
-from gf_core.schemas import validate
 from gf_core.summary import SplitSummary, Tally, summarize, tally
 
 if TYPE_CHECKING:
@@ -22,17 +20,6 @@ SuiteLoader = Callable[[str], "Suite"]
 
 DefaultsLoader = Callable[[str], Mapping[str, Any]]
 """From a policy's id to the settings that it has unless told otherwise; empty where it isn't known here."""
-
-_ROW: Mapping[str, type] = {
-    "episode": str,
-    "split": str,
-    "cluster": str,
-    "success": bool,
-    "ending": str,
-    "steps": int,
-    "clipped_steps": int,
-    "metrics": dict,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +125,6 @@ def read_evidence(path: Path, load_suite: SuiteLoader, load_defaults: DefaultsLo
     """
     run = read_run(path)
     identity = run.identity
-    validate(identity, "run", source=str(path / RUN))
-    _check_rows(run)
     suite, problem = _suite(identity["suite"], load_suite)
     planned = identity["episodes"]
     if suite is not None:
@@ -179,19 +164,6 @@ def _suite(identity: Mapping[str, Any], load_suite: SuiteLoader) -> tuple[Suite 
     if suite.sha256 != identity["sha256"]:
         return None, f"the {suite.id} here isn't the one that was run ({identity['sha256'][:12]}…), so only success is shown"
     return suite, ""
-
-
-def _check_rows(run: Run) -> None:
-    """read_run has checked the chain; a forged row may still be of any form."""
-    for number, row in enumerate(run.records, start=1):
-        bad = next((key for key, kind in _ROW.items() if not isinstance(row.get(key), kind)), None)
-        if bad:
-            raise RunDirectoryError(
-                f"episode row {number} has no proper {bad!r}", where=str(run.path), hint="the file was edited"
-            )
-    repeated = [name for name, count in Counter(r["episode"] for r in run.records).items() if count > 1]
-    if repeated:
-        raise RunDirectoryError(f"the episode {repeated[0]!r} is recorded twice", where=str(run.path), hint="the file was edited")
 
 
 def _check_plan(run: Run, suite: Suite, planned: Sequence[str]) -> None:

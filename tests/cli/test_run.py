@@ -155,6 +155,36 @@ def test_a_users_mistake_is_a_line_and_exit_code_2(capfd, suite, more, words):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("command", ["run", "replay", "pack"])
+def test_a_damaged_run_json_is_a_line_and_exit_code_2(capfd, suite, tmp_path, command):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "run.json").write_text('{"schema_version": "1.0", "kind": "run", "environment": []}')
+    (tmp_path / "here" / "episodes.jsonl").write_text("")
+    more = {
+        "run": ("run", suite(), "--policy", "local/reacher-v1", "--plugin", FAKES, "--out", "here"),
+        "replay": ("replay", "here", "first-failure", "--video", "e.webp"),
+        "pack": ("submit", "pack", "here", "--out", "x.zip"),
+    }
+    code, out, err = gf(capfd, *more[command])
+    assert (code, out) == (2, "")
+    assert "here/run.json#/environment: expected an object" in err
+
+
+@pytest.mark.parametrize("key", ["success", "ending", "split"])
+def test_a_damaged_journal_is_a_line_and_exit_code_2(capfd, suite, tmp_path, key):
+    assert run(capfd, suite(), "--out", "here", "--in-process", "--slots", "1")[0] == 0
+    (tmp_path / "here" / "episodes.jsonl").unlink()
+    journal = tmp_path / "here" / "journal.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()[:-1]]
+    del rows[1]["record"][key]
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for code, _, err in (
+        run(capfd, suite(), "--out", "here", "--in-process"),
+        gf(capfd, "replay", "here", "first-failure", "--plugin", FAKES, "--suite", "tiny.json"),
+    ):
+        assert (code, err) == (2, "error: here/journal.jsonl:2: not a row of a journal; the file was edited\n")
+
+
 def test_an_unknown_policy(capfd, suite):
     code, _, err = gf(capfd, "run", suite(), "--policy", "local/recher-v1", "--plugin", FAKES)
     assert code == 2

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gf_core.errors import GrinningFaceError
 from gf_core.evaluation import Request, Resources, run_suite
 from gf_core.plugins import PluginHost
 
@@ -48,6 +49,13 @@ def test_any_mixture_of_horizons_and_chunks(host, slots, chunk, execute, horizon
         assert [len(alone.run.trajectory(r["episode"]).actions) for r in alone.run.records] == [
             r["steps"] for r in alone.run.records
         ]
+
+
+@pytest.mark.parametrize("asked", [{"policy_seed": 2**63}, {"execute_steps": -1}])
+def test_what_could_not_be_read_again_is_not_begun(play, write_suite, tmp_path, asked):
+    with pytest.raises(GrinningFaceError, match=r"run\.json"):
+        play(write_suite(1), **asked)
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_seeds_belong_to_episodes(play, write_suite):
