@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from gf_core._discovery import LOCAL
+from gf_core._discovery import LOCAL, stdout_to_stderr
 from gf_core._json import MAX_INT
 
 if TYPE_CHECKING:
     from gf_core.plugins import PluginHost
 
 Command = TypeVar("Command", bound=Callable[..., object])
+Found = TypeVar("Found")
 
 DOCUMENT_VERSION = "1.0"
 """Version of the documents that ``--json`` prints; they only gain keys within a major version."""
@@ -90,6 +91,17 @@ def make_host(plugin_files: Sequence[Path] = (), *, strict: bool = True) -> Plug
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     return host
+
+
+def aside(found: Iterator[Found]) -> Iterator[Found]:
+    """What an iterator yields; what plugins print while it works goes to standard error."""
+    while True:
+        with stdout_to_stderr():
+            try:
+                one = next(found)
+            except StopIteration:
+                return
+        yield one
 
 
 def print_json(kind: str, content: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
+from gf_core.cli._common import aside, json_option, make_host, plugin_option, print_json, print_table
 from gf_core.errors import GrinningFaceError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def add(
     given = [file for path in files for file in (files_in(path) if path.is_dir() else [path])]
     refused, told = False, []
     make = partial(make_host, plugin_files)
-    for one in take(board, given, make, jobs=jobs, date=date, pictures=pictures, progress=make_progress()):
+    for one in aside(take(board, given, make, jobs=jobs, date=date, pictures=pictures, progress=make_progress())):
         refused |= one.outcome == "refused"
         told.append({"file": one.file, "outcome": one.outcome, "entry": one.entry or None, "why": one.why})
         if not as_json:
@@ -150,7 +150,7 @@ def check(board: Path, path: Path, jobs: int, plugin_files: tuple[Path, ...], as
     make = partial(make_host, plugin_files)
     host = make()
     repository = read_board(board, host)
-    found = list(foresee(repository, files_in(path), make, host, jobs=jobs, progress=make_progress()))
+    found = list(aside(foresee(repository, files_in(path), make, host, jobs=jobs, progress=make_progress())))
     found.sort(key=lambda one: one.file)
     if as_json:
         print_json("verdict", {"submissions": [_as_checked(one, repository) for one in found]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import SEED, finite, json_option, make_host, plugin_option, print_json, print_table
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 
@@ -113,14 +114,15 @@ def record(
         limit=limit or 0,
     )
     names = tuple(name.strip() for name in cameras.split(",") if name.strip())
-    demos = record_demos(
-        asked,
-        Cameras(names=names, size=(size, size), format=image_format),
-        host=make_host(plugin_files),
-        out=out,
-        resources=Resources(slots=slots, threads=threads),
-        progress=make_progress,
-    )
+    with stdout_to_stderr():
+        demos = record_demos(
+            asked,
+            Cameras(names=names, size=(size, size), format=image_format),
+            host=make_host(plugin_files),
+            out=out,
+            resources=Resources(slots=slots, threads=threads),
+            progress=make_progress,
+        )
     if as_json:
         print_json("demos", {key: value for key, value in demos.document.items() if key not in ("schema_version", "kind")})
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json
 from gf_core.cli.board import DATE, DIR, check_date
 
@@ -167,11 +168,12 @@ def rerun(
             progress=make_progress(),
         )
 
-    if work is not None:
-        found = go(work)
-    else:
-        with scratch() as folder:
-            found = go(folder)
+    with stdout_to_stderr():
+        if work is not None:
+            found = go(work)
+        else:
+            with scratch() as folder:
+                found = go(folder)
     if as_json:
         print_json("rerun", {key: value for key, value in found.document.items() if key not in ("schema_version", "kind")})
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli import board as _board
 from gf_core.cli import epochs as _epochs
 from gf_core.cli import site as _site
@@ -79,7 +80,8 @@ def check_submissions(path: Path, jobs: int, plugin_files: tuple[Path, ...], as_
     from gf_core.leaderboard import to_document, verify_files
 
     host = partial(make_host, plugin_files)
-    verdicts = verify_files(_board.files_in(path), host, jobs=jobs, progress=make_progress())
+    with stdout_to_stderr():
+        verdicts = verify_files(_board.files_in(path), host, jobs=jobs, progress=make_progress())
     if as_json:
         print_json("verdict", to_document(verdicts))
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import json_option, make_host, plugin_option, print_table
 from gf_core.errors import GrinningFaceError, MissingDependencyError
 
@@ -126,7 +127,7 @@ def _probe(request: Request, plugin_files: tuple[Path, ...], out: Path | None, p
     read_checkpoint(request.checkpoint)
     for place in filter(None, (out, png)):
         check_place(place)
-    with _watching() as watch:
+    with stdout_to_stderr(), _watching() as watch:
         document: dict[str, Any] = probe_checkpoint(request, make_host(plugin_files), watch)
     suite = document["suite"]
     target = out or request.checkpoint / probe_file(suite["id"] if suite else "+".join(request.data))

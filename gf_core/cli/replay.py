@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import finite, json_option, make_host, plugin_option, print_json
 from gf_core.errors import GrinningFaceError
 
@@ -98,8 +99,9 @@ def _verify(run: Run, host: PluginHost, suite_file: Path | None, by: By | None, 
     from gf_core.evaluation import recorded_suite, verify_run
     from gf_core.specs import to_json
 
-    suite = recorded_suite(run, host, suite_file)
-    found = verify_run(run, suite, host, by=by, slots=slots, threads=threads, progress=make_progress())
+    with stdout_to_stderr():
+        suite = recorded_suite(run, host, suite_file)
+        found = verify_run(run, suite, host, by=by, slots=slots, threads=threads, progress=make_progress())
     if as_json:
         print_json("verification", {"run": str(run.path), "complete": run.complete, "equal": found.equal, **to_json(found)})
         return 0 if found.equal else DIFFERENT
@@ -124,7 +126,8 @@ def _replay(run: Run, name: str, host: PluginHost, suite_file: Path | None, by: 
 
     film = Video(wanted.file, fps=wanted.fps or float(run.identity["control_hz"])) if wanted.file else None
     watched = Camera(name=wanted.camera, size=(wanted.size, wanted.size), shoot=film.shoot) if film else None
-    result = replay_episode(run, name, host, suite_file=suite_file, camera=watched, by=by)
+    with stdout_to_stderr():
+        result = replay_episode(run, name, host, suite_file=suite_file, camera=watched, by=by)
     if film:
         film.write()
     record = result.record

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import make_host, page_options, plugin_option, print_json
 from gf_core.errors import GrinningFaceError
 
@@ -101,11 +102,12 @@ def _write_page(page: Path, evidence: Sequence[Evidence], host: PluginHost, *, g
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """A bar on standard error while the gallery is drawn, if that is a terminal."""
+    """A bar on standard error while the gallery is drawn, if that is a terminal; what environments print goes there, too."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with stdout_to_stderr(), bar as progress:
         task = progress.add_task("drawing the gallery", total=None)
         yield lambda done, of: progress.update(task, completed=done, total=of)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import SEED, finite, json_option, make_host, plugin_option, print_json
 from gf_core.errors import GrinningFaceError
 
@@ -167,7 +168,8 @@ def _run(request: Request, resources: Resources, host: PluginHost, out: Path | N
     from gf_core.evaluation import run_suite
 
     try:
-        result = run_suite(request, host=host, out=out, resources=resources, progress=make_progress())
+        with stdout_to_stderr():
+            result = run_suite(request, host=host, out=out, resources=resources, progress=make_progress())
     except KeyboardInterrupt:
         click.echo("interrupted; what is recorded is safe, and the same command again goes on from there", err=True)
         return INTERRUPTED

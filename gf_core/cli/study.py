@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core._problems import shorten
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli.display import duration
@@ -96,13 +97,16 @@ def run(
 
     loaded, host = load_study(study, settings), make_host(plugin_files)
     if dry_run:
-        _tell_plan(loaded, [cell.id for cell in check(loaded, host, only)], as_json)
+        with stdout_to_stderr():
+            cells = check(loaded, host, only)
+        _tell_plan(loaded, [cell.id for cell in cells], as_json)
         return 0
     place = Path(os.path.relpath(out or Path("studies") / loaded.name))
     means = _means(jobs, device, plugin_files)
     display = make_study_display(means.jobs)
     try:
-        results = run_study(loaded, host=host, out=place, means=means, display=display, progress=make_progress, only=only)
+        with stdout_to_stderr():
+            results = run_study(loaded, host=host, out=place, means=means, display=display, progress=make_progress, only=only)
     except KeyboardInterrupt:
         click.echo("interrupted; what is done is kept, and the same command again goes on from there", err=True)
         return INTERRUPTED

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli.run import INTERRUPTED
 from gf_core.errors import MissingDependencyError
@@ -72,11 +73,13 @@ def command(
       gf train recipe.json --data demos --set 'stages.*.steps=100'
       torchrun --nproc-per-node 2 -m gf_core.cli.main train full --data demos --parallel fsdp
     """
-    job = _make_job(recipe, data, out, settings, plugin_files, workers, save_every, log_every, device, parallel)
+    with stdout_to_stderr():
+        job = _make_job(recipe, data, out, settings, plugin_files, workers, save_every, log_every, device, parallel)
     if dry_run:
         from gf_core.training.dry_run import plan_job
 
-        planned = plan_job(job, int(os.environ.get("WORLD_SIZE", "1")))
+        with stdout_to_stderr():
+            planned = plan_job(job, int(os.environ.get("WORLD_SIZE", "1")))
         if as_json:
             print_json("training_plan", planned)
         else:
@@ -127,7 +130,8 @@ def _train(job: Job, as_json: bool) -> int:
     from gf_core.training.trainer import train
 
     try:
-        checkpoint = train(job, make_watcher())
+        with stdout_to_stderr():
+            checkpoint = train(job, make_watcher())
     except KeyboardInterrupt:
         click.echo("interrupted; the state is kept, and the same command again goes on from there", err=True)
         return INTERRUPTED

@@ -115,6 +115,22 @@ def test_replaying_an_infrastructure_fault_says_that_nothing_was_compared(capfd,
     assert (code, document["equal"], document["differences"]) == (1, None, [])
 
 
+def test_what_others_print_is_no_part_of_the_json(capfd, suite):
+    """The environment prints when it is reset, and the policy, in this process, when it is asked."""
+    talking = suite(env={"id": "local/reach-v1", "config": {"broken": "talks"}})
+    replay = ("replay", "here", "--plugin", FAKES, "--suite", talking, "--json")
+    for code, out, err in (
+        run(capfd, talking, "--out", "here", "--in-process", "--json"),
+        gf(capfd, *replay),
+        gf(capfd, *replay[:2], "e0", *replay[2:]),
+        gf(capfd, "report", "here", "--plugin", FAKES, "--suite", talking, "--html", "page.html", "--json"),
+    ):
+        assert code == 0, err
+        assert json.loads(out)["kind"] in ("report", "verification", "replay")
+        assert "GPU 0 was chosen" in err
+        assert "as a library in C would say" in err
+
+
 def test_an_invalid_run_exits_with_3(capfd, suite):
     episodes = [suite.episode(0), suite.episode(1, scene={"start": [0, 0], "goal": [1, 1], "fault": "always"})]
     code, _, err = run(capfd, suite(episodes=episodes), "--out", "here")

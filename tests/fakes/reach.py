@@ -89,7 +89,7 @@ class Reach:
             assert context.load_deck(config["deck"]) is context.load_deck(config["deck"])
         self.action = dataclasses.replace(ACTION, hz=context.control_hz)
         self.spec = dataclasses.replace(ENV, action=self.action)
-        self._drift = config["drift"]
+        self._drift, self._talks = config["drift"], config["broken"] == "talks"
         n = context.slots
         self._at, self._goal, self._v = np.zeros((n, 2)), np.zeros((n, 2)), np.zeros((n, 2))
         self._step = np.zeros(n, int)
@@ -99,6 +99,9 @@ class Reach:
         return {"renderer": "arithmetic"}
 
     def reset(self, slots, episodes):
+        if self._talks:
+            print("GPU 0 was chosen")
+            os.write(1, b"as a library in C would say\n")
         for slot, episode in zip(slots, episodes, strict=True):
             if episode.scene.get("fault") == "reset":
                 raise RuntimeError("can't lay out")

@@ -47,6 +47,24 @@ def test_from_an_empty_card_to_a_badge(gf, forge, tmp_path):
     assert gf("leaderboard", "verify", tmp_path / "a.zip")[:2] == (0, out)
 
 
+@pytest.mark.parametrize("command", ["submit check", "leaderboard verify", "leaderboard check BOARD", "leaderboard add BOARD"])
+def test_what_an_environment_prints_is_no_part_of_the_json(gf, forge, card, tmp_path, monkeypatch, command):
+    from gf_core.leaderboard import verify
+
+    def talk(*arguments, **options):
+        print("GPU 0 was chosen")
+        os.write(1, b"as a library in C would say\n")
+
+    assert gf("submit", "pack", forge().write(), "--card", card, "--out", tmp_path / "a.zip")[0] == 0
+    assert gf("leaderboard", "init", tmp_path / "board")[0] == 0
+    monkeypatch.setattr(verify, "_replay", talk)
+    words = command.replace("BOARD", str(tmp_path / "board")).split()
+    _, out, err = gf(*words, tmp_path / "a.zip", "--json")
+    assert json.loads(out)["kind"] in ("verdict", "additions")
+    assert "GPU 0 was chosen" in err
+    assert "as a library in C would say" in err
+
+
 def test_a_disputed_submission(gf, forge, card, tmp_path):
     forgery = forge("gf/random-v1")
     forgery.rows[0].update(success=True, ending="success")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gf_core._discovery import stdout_to_stderr
 from gf_core.cli._common import SEED, json_option, make_host, plugin_option, print_table
 from gf_core.errors import GrinningFaceError, did_you_mean
 from gf_envs.vqa import DOMAINS, PREFIX
@@ -103,7 +104,8 @@ def make(
         limit=limit or 0,
     )
     recorded = _recorded(run, chosen) if run is not None else None
-    document = _made(chosen, host, out, policy, recorded, settings)
+    with stdout_to_stderr():
+        document = _made(chosen, host, out, policy, recorded, settings)
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
