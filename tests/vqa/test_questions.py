@@ -13,6 +13,8 @@ import pytest
 from gf_core.contracts import Episode
 from gf_core.evaluation import Suite
 from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop.bindings import mujoco
+from gf_envs.tabletop.model import scene_xml
 from gf_envs.tabletop.physics import Physics
 from gf_envs.tabletop.scene import parse_scene
 from gf_envs.vqa import DOMAINS
@@ -154,6 +156,17 @@ def test_places_in_the_arm_frame(records: list[dict[str, Any]], replays: list[Re
         ahead, *side = texts(record)[1].split(", ")
         assert ahead == f"{round(100 * x)} cm ahead"
         assert side == ([f"{round(100 * abs(y))} cm to the {'left' if y > 0 else 'right'}"] if round(100 * abs(y)) else [])
+
+
+def test_heights_are_those_of_the_pads_ends(records: list[dict[str, Any]], replays: list[Replay]) -> None:
+    ones = {one.episode.id: one for one in replays}
+    model = mujoco.MjModel.from_xml_string(scene_xml())
+    data, pads = mujoco.MjData(model), [model.geom(f"{side}_pad").id for side in ("left", "right")]
+    for record in by_kind(records, "height"):
+        data.qpos[:] = ones[record["metadata"]["episode"]].qpos[record["metadata"]["shots"][0]["step"]]
+        mujoco.mj_kinematics(model, data)
+        ends = [data.geom_xpos[pad] + data.geom_xmat[pad].reshape(3, 3)[:, 0] * model.geom_size[pad, 0] for pad in pads]
+        assert texts(record)[1] == f"{round(100 * np.mean(ends, axis=0)[2])} cm"
 
 
 def test_boxes_lie_in_the_image_and_are_in_the_text(records: list[dict[str, Any]]) -> None:

@@ -18,7 +18,8 @@ CONTROL_RESOLUTION = 1e-6
 """Controls are rounded to this [rad or m], which removes the last-bit differences between NumPy's SIMD paths."""
 TABLE_CLEARANCE = 0.005
 """Fingertips stop this far above the table [m]: pressed into it they jam and the cube slips."""
-_TIP = 0.006
+TIP = 0.006
+"""The fingertips end this far in front of the tool frame's origin [m]."""
 _PAD_HALF_WIDTH = 0.010
 _FINGER_SPAN = 0.037
 
@@ -83,7 +84,7 @@ def _above_table(position: Doubles, orientation: Doubles) -> tuple[Doubles, Bool
     lowest = (
         position[:, 2]
         + g.BASE_POSITION[2]
-        + _TIP * orientation[:, 2, 0]
+        + TIP * orientation[:, 2, 0]
         - _PAD_HALF_WIDTH * np.abs(orientation[:, 2, 2])
         - _FINGER_SPAN * np.abs(orientation[:, 2, 1])
     )

@@ -19,7 +19,7 @@ DOMAINS = {
 """Domain to what its questions are about; in records it is written ``vqa/<domain>``."""
 
 PREFIX = "vqa/"
-GENERATOR = "gf_envs.vqa 1"
+GENERATOR = "gf_envs.vqa 2"
 """Name and version of the generator; another version may write other questions for the same seed."""
 
 GRID = 1000

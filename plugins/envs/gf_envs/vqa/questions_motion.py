@@ -169,7 +169,7 @@ def below(desk: Desk) -> Iterator[Candidate]:
 def height(desk: Desk) -> Iterator[Candidate]:
     """How high the fingertips are."""
     for _, shot in desk.shots():
-        yield Candidate(kind="height", answer=f"{_cm(desk.replay.tool[shot.step, 2])} cm", shots=(shot,))
+        yield Candidate(kind="height", answer=f"{_cm(desk.replay.tips[shot.step, 2])} cm", shots=(shot,))
 
 
 def first(desk: Desk) -> Iterator[Candidate]:

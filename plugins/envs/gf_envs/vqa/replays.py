@@ -10,6 +10,8 @@ import numpy as np
 from gf_core.contracts import Bools, Doubles, Episode
 from gf_core.runs import Row, Run
 from gf_envs.tabletop import geometry as g
+from gf_envs.tabletop import kinematics as k
+from gf_envs.tabletop.controller import TIP
 from gf_envs.tabletop.judge import LIFT_HEIGHT, REST_HEIGHT
 from gf_envs.tabletop.physics import Physics
 from gf_envs.tabletop.scene import Scene, parse_scene
@@ -25,7 +27,7 @@ AT = 0.006
 OPEN, CLOSED = 0.9, 0.65
 """It is open from this opening on, and closed on the block below this one (the block is 3 cm thick)."""
 
-_CUBE = slice(8, 11)
+_ARM, _CUBE = slice(0, 6), slice(8, 11)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,12 @@ class Replay:
     def block(self) -> Doubles:
         """``(T + 1, 3)``, the block's centre."""
         return self.qpos[:, _CUBE]
+
+    @property
+    def tips(self) -> Doubles:
+        """``(T + 1, 3)``, the middle between the fingertips' ends."""
+        _, orientation = k.forward(self.qpos[:, _ARM])
+        return self.tool + TIP * orientation[:, :, 0]
 
     @property
     def target(self) -> int:
