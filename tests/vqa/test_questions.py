@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections import Counter, defaultdict
@@ -235,6 +236,26 @@ def guessed(asked: list[tuple[int, Candidate]]) -> float:
             counts = by_words.get(candidate.given) or overall
             right += counts.most_common(1)[0][0] == (candidate.side or candidate.answer)
     return right / len(asked)
+
+
+def test_nothing_that_is_called_like_a_card_is_asked_for_in_vain(replays: list[Replay], decks: Decks) -> None:
+    one, rng = replays[0], np.random.default_rng(0)
+    other_artwork = {("another", name): item for (_, name), item in decks.items.items()}
+    absent = sorted([*decks.allowed, *(face for face in other_artwork if other_artwork[face].split == "train")])
+    meat = [dataclasses.replace(card, item="u1f356") for card in one.scene.cards]
+    for cards in (one.scene.cards, tuple(meat)):
+        there = dataclasses.replace(one, scene=dataclasses.replace(one.scene, cards=cards))
+        desk = Desk(there, {"start": 0}, {**decks.items, **other_artwork}, absent, Projector(), rng)
+        labels = [desk.name(face) for face in desk.absent]
+        assert len(labels) == len(set(labels)) > 90
+        assert not {card.item for card in cards} & {item for _, item in desk.absent}
+        assert ("bone" in labels) == (cards is one.scene.cards), "meat is also called meat on bone"
+
+
+def test_no_question_can_be_asked_twice(suite: Suite, decks: Decks) -> None:
+    for _, desk in start_desks(suite, decks, 60):
+        asked = [candidate for kind in (*KINDS["which-card"], *KINDS["naming"]) for candidate in kind(desk)]
+        assert max(Counter((one.kind, one.shots, tuple(one.fields.items())) for one in asked).values()) == 1
 
 
 def test_questions_are_not_repeated(records: list[dict[str, Any]]) -> None:

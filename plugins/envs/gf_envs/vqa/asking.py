@@ -11,6 +11,7 @@ import numpy as np
 from gf_core.contracts import DeckItem, Doubles
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop.faces import Face
+from gf_envs.vqa.names import named_by
 from gf_envs.vqa.projection import BLOCK, Projector, View
 from gf_envs.vqa.replays import Replay
 
@@ -76,7 +77,7 @@ class Desk:
         replay: the episode.
         moments: its moments and their steps.
         items: the faces on its cards and those that may be asked for in vain.
-        absent: faces that may be named though no card shows them.
+        absent: faces that may be named where no card shows them, or something that is called the same.
         projector: for what cameras see.
         rng: draws cameras and pairs.
     """
@@ -92,8 +93,10 @@ class Desk:
     ) -> None:
         self.replay, self.moments, self.rng = replay, moments, rng
         self.faces: tuple[Face, ...] = tuple((card.deck, card.item) for card in replay.scene.cards)
-        self.absent = [face for face in absent if face not in self.faces]
         self._items, self._projector = items, projector
+        shown = [items[face] for face in self.faces]
+        # Two artworks of a thing are asked for by one label.
+        self.absent = list({self.name(face): face for face in absent if not named_by(items[face], shown)}.values())
         self._views: dict[Shot, View] = {}
 
     @property

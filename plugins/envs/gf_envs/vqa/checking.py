@@ -15,6 +15,7 @@ from gf_core.training.conversations import Conversations
 from gf_envs.tabletop.faces import Face
 from gf_envs.vqa.folder import IMAGES, Document
 from gf_envs.vqa.making import image_name
+from gf_envs.vqa.names import folded, names_of
 
 _HASHED = re.compile(r"[0-9a-f]{24}\.png")
 
@@ -69,20 +70,16 @@ class Phrases:
         self._owners: dict[str, set[Face]] = {}
         for deck in decks:
             for item in deck.items.values():
-                for name in (item.label, *item.names.values()):
-                    self._owners.setdefault(_folded(name), set()).add((deck.id, item.id))
-        longest_first = sorted((re.escape(name) for name in self._owners if name), key=len, reverse=True)
+                for name in names_of(item):
+                    self._owners.setdefault(name, set()).add((deck.id, item.id))
+        longest_first = sorted((re.escape(name) for name in self._owners), key=len, reverse=True)
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)") if longest_first else None
 
     def find(self, text: str) -> list[tuple[str, frozenset[Face]]]:
         """Each phrase found, with the cards that are called so (several, where decks or labels overlap)."""
         if self._pattern is None:
             return []
-        return [(match[0], frozenset(self._owners[match[0]])) for match in self._pattern.finditer(_folded(text))]
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+        return [(match[0], frozenset(self._owners[match[0]])) for match in self._pattern.finditer(folded(text))]
 
 
 def check(data: Conversations, decks: Mapping[str, Deck], splits: Sequence[str], manifest: Document | None) -> Checked:

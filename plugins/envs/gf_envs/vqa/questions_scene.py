@@ -88,7 +88,8 @@ def present(desk: Desk) -> Iterator[Candidate]:
         view = desk.view(shot)
         if len(desk.readable(view)) < len(desk.faces):
             continue
-        drawn = [desk.absent[i] for i in desk.rng.integers(len(desk.absent), size=len(desk.faces))] if desk.absent else []
+        count = min(len(desk.faces), len(desk.absent))
+        drawn = [desk.absent[i] for i in desk.rng.choice(len(desk.absent), count, replace=False)]
         for face in (*desk.faces, *drawn):
             label = desk.name(face)
             answer = yes(face in desk.faces)
