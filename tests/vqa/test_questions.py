@@ -25,6 +25,7 @@ from gf_envs.vqa.choosing import KINDS, Chooser
 from gf_envs.vqa.making import Decks
 from gf_envs.vqa.phrases import PHRASES
 from gf_envs.vqa.projection import Projector
+from gf_envs.vqa.questions_motion import following
 from gf_envs.vqa.replays import Replay, moments
 
 LEFT_TO_RIGHT = ("left", "middle", "right")
@@ -119,6 +120,18 @@ def test_the_task(records: list[dict[str, Any]], truth: dict[str, Truth], replay
     for record in by_kind(records, "next"):
         if (found := re.search(r"the (\w+) card$", texts(record)[1])) is not None:
             assert truth[record["metadata"]["episode"]].place(record["metadata"]["given"]) == found[1]
+
+
+def test_the_gripper_is_sent_to_the_block_only_from_beside_it(replays: list[Replay], decks: Decks) -> None:
+    one, projector = replays[0], Projector()
+    for offset, said in ((0.0, False), (0.02, False), (0.04, True)):
+        tool = one.tool.copy()
+        tool[0, :2] = one.block[0, :2] + (0.0, offset)
+        there = dataclasses.replace(one, tool=tool)
+        desk = Desk(there, moments(one), decks.items, [], projector, np.random.default_rng(0))
+        answers = {candidate.answer for candidate in following(desk)}
+        assert ("move the gripper over the block" in answers) == said
+        assert "close the gripper" in answers
 
 
 def test_time(records: list[dict[str, Any]]) -> None:

@@ -34,6 +34,8 @@ def following(desk: Desk) -> Iterator[Candidate]:
         "placed": "nothing, the block lies on the {} card",
     }
     for moment, shot in desk.shots():
+        if moment == "start" and _off_block(desk, shot.step) < CLEARLY:
+            continue  # it is over the block already, or nearly
         view = desk.view(shot)
         positions, distances = desk.positions(view), desk.distances(shot.step)
         for index in (i for i in desk.readable(view) if i in positions):
@@ -241,6 +243,11 @@ def motion_between(desk: Desk) -> Iterator[Candidate]:
 
 def _pairs(desk: Desk, early: tuple[str, ...], late: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(a, b) for a in early for b in late if a in desk.moments and b in desk.moments]
+
+
+def _off_block(desk: Desk, step: int) -> float:
+    """Horizontal distance of the gripper from the block [m]."""
+    return float(np.linalg.norm((desk.replay.tool - desk.replay.block)[step, :2]))
 
 
 def _apart(desk: Desk, one: str, other: str) -> float:
