@@ -211,6 +211,19 @@ def test_longer_names_do_not_leak_shorter_ones(data: Path, decks: Decks, capsys:
     assert f"{part!r} (" in capsys.readouterr().out
 
 
+def test_a_name_that_a_held_out_card_shares_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data.jsonl"
+    turns = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "the sunrise"}]
+    data.write_text(f"{json.dumps({'conversations': turns})}\n" * 2, encoding="utf-8")
+    assert gf_vqa("check", data) == 0
+    printed = capsys.readouterr().out
+    assert "data.jsonl:1: 'sunset' (gf/emoji-noto@1 u1f305, split val) is also called 'sunrise', in the text" in printed
+    assert printed.count("note: ") == 1
+    assert "2 records, 0 images: no held-out card occurs" in printed
+    assert gf_vqa("check", data, "--include-split", "val") == 0
+    assert "note" not in capsys.readouterr().out
+
+
 def test_held_out_cards_that_are_allowed_are_said_to_be_there(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil(data, answer("a fox"))
     assert gf_vqa("check", data, "--include-split", "val") == 1  # the metadata still doesn't say it

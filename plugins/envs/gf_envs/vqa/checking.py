@@ -22,7 +22,7 @@ _HASHED = re.compile(r"[0-9a-f]{24}\.png")
 
 @dataclass(frozen=True, kw_only=True)
 class Occurrence:
-    """A held-out card in a record: where, which card, and how (``shown``, ``named`` or ``in the text``)."""
+    """A held-out card in a record: where, which card, and how (``shown``, ``named``, ``in the text``, or by a shared name)."""
 
     where: str
     deck: str
@@ -44,6 +44,7 @@ class Checked:
         images: different images read.
         occurring: (deck, split, how) to number of different cards.
         held_out: cards of other splits than the allowed ones, each at the first place where it occurs in each way.
+        shared: cards of other splits with a name in the texts that an allowed card has too, each name at its first place.
         problems: where the data isn't what its manifest or its records say.
     """
 
@@ -51,6 +52,7 @@ class Checked:
     images: int
     occurring: Mapping[tuple[str, str, str], int]
     held_out: tuple[Occurrence, ...]
+    shared: tuple[Occurrence, ...]
     problems: tuple[str, ...]
 
     @property
@@ -110,6 +112,7 @@ def check(data: Conversations, decks: Mapping[str, Deck], splits: Sequence[str],
         images=len(names),
         occurring=seen.occurring(),
         held_out=tuple(seen.held_out.values()),
+        shared=tuple(seen.shared.values()),
         problems=tuple(problems),
     )
 
@@ -123,6 +126,7 @@ class _Seen:
         self._phrases = Phrases(decks.values())
         self.found: dict[str, set[Face]] = {"shown": set(), "named": set(), "in the text": set()}
         self.held_out: dict[tuple[Face, str], Occurrence] = {}
+        self.shared: dict[tuple[Face, str], Occurrence] = {}
         self.problems: list[str] = []
 
     def record(self, metadata: JSON, text: str, where: str) -> None:
@@ -137,6 +141,8 @@ class _Seen:
             allowed = owners & self._allowed
             for face in sorted(allowed or owners):
                 self._occurs(face, "in the text", where)
+            for face in sorted(owners - allowed if allowed else ()):
+                self.shared.setdefault((face, phrase), self._occurrence(face, f"is also called {phrase!r}, in the text", where))
             if isinstance(metadata, dict) and not owners & said["named"]:
                 self.problems.append(f"{where}: the text names {phrase!r}, and the record's metadata doesn't")
 
@@ -150,10 +156,11 @@ class _Seen:
     def _occurs(self, face: Face, how: str, where: str) -> None:
         self.found[how].add(face)
         if face not in self._allowed and (face, how) not in self.held_out:
-            item = self._items[face]
-            self.held_out[face, how] = Occurrence(
-                where=where, deck=face[0], item=face[1], label=item.label, split=item.split, how=how
-            )
+            self.held_out[face, how] = self._occurrence(face, how, where)
+
+    def _occurrence(self, face: Face, how: str, where: str) -> Occurrence:
+        item = self._items[face]
+        return Occurrence(where=where, deck=face[0], item=face[1], label=item.label, split=item.split, how=how)
 
     def occurring(self) -> Counter[tuple[str, str, str]]:
         """(deck, split, how) to number of different cards."""
