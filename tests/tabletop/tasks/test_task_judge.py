@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gf_core.contracts import Episode, Outcome
+from gf_envs.decks import COLOURS
 from gf_envs.tabletop import geometry as g
 from gf_envs.tabletop.judge import REST_HEIGHT, State
 from gf_envs.tabletop.tasks.judge import TaskJudge
@@ -99,6 +100,15 @@ def test_the_first_card_is_the_choice_and_final(judged: Judged, task: str) -> No
 def test_without_a_target_nothing_is_right(judged: Judged, task: str) -> None:
     outcome, _ = judged(task, [DONE[task]] * 30, target=None)
     assert (outcome.success, outcome.metrics["executed"], outcome.metrics["recognized"]) == (False, True, None)
+
+
+@pytest.mark.parametrize(("task", "what"), [("reach", "tool"), ("push", "cube"), ("place", "cube")])
+def test_all_of_a_card_counts_also_where_another_cards_middle_is_nearer(judged: Judged, task: str, what: str) -> None:
+    places = (("red", 0.0, 0.2), ("green", 0.0, 0.0), ("blue", 0.142, 0.069))
+    cards = [{"deck": COLOURS, "item": item, "x": x, "y": y} for item, x, y in places]
+    corner = (0.069, 0.069, {"reach": 0.03, "push": FLOOR, "place": REST_HEIGHT}[task])  # of green, 73 mm from blue's middle
+    outcome, _ = judged(task, [look(**{what: corner})] * STEPS, cards=cards)
+    assert (outcome.success, outcome.metrics["chosen"]) == (True, 1)
 
 
 def test_half_the_time_on_each_of_two_cards_is_no_choice(judged: Judged) -> None:

@@ -36,6 +36,9 @@ BETWEEN_PADS = 0.018
 """A block whose centre is nearer than this [m] to the tool's axis across the fingers is gripped; one that is pushed by closed
 fingers is at least half its side and half a pad away: 0.025 m."""
 
+_NOWHERE = 1e3
+"""Where cards lie that a scene doesn't have [m]; infinity would make nan of a turn."""
+
 _REACH, _PUSH, _PICK, _PLACE = range(len(TASKS))
 
 
@@ -46,7 +49,7 @@ class TaskJudge:
         # n observations span n - 1 control steps.
         self._settle_steps = math.ceil(SETTLE_SECONDS * control_hz) + 1
         self._horizon = np.zeros(slots, np.int64)
-        self._cards: Doubles = np.full((slots, g.MAX_CARDS, 2), np.inf)
+        self._cards: Doubles = np.full((slots, g.MAX_CARDS, 2), _NOWHERE)
         self._axis: Doubles = np.tile((1.0, 0.0), (slots, 1))
         self.task = np.full(slots, -1)
         self._target = np.full(slots, -1)
@@ -64,7 +67,7 @@ class TaskJudge:
         for slot, scene, horizon in zip(slots, scenes, horizons, strict=True):
             cards = scene.layout.cards
             self._horizon[slot] = horizon
-            self._cards[slot] = np.inf
+            self._cards[slot] = _NOWHERE
             self._cards[slot, : len(cards)] = [(card.x, card.y) for card in cards]
             self._axis[slot] = math.cos(cards[0].yaw), math.sin(cards[0].yaw)
             self.task[slot] = TASKS.index(scene.task)
@@ -84,10 +87,10 @@ class TaskJudge:
         gripped = state.held & (np.abs(state.cube_in_tool[:, 2]) < BETWEEN_PADS)
         self._grasped[slots] |= gripped
         what = np.where((task == _REACH)[:, None], tool, state.cube_position)
-        nearest, inside = self._over_card(slots, what)
+        below, inside = self._over_card(slots, what)
         holds = self._is_there(task, state, tool, gripped)
         # A pick happens anywhere; it is remembered as card -1 that holds.
-        card = np.where(task == _PICK, -1, nearest)
+        card = np.where(task == _PICK, -1, below)
         holds &= inside | (task == _PICK)
         same = holds & (card == self._settled_card[slots]) & (self._settled[slots] > 0)
         self._settled[slots] = np.where(holds, np.where(same, self._settled[slots] + 1, 1), 0)
@@ -103,13 +106,12 @@ class TaskJudge:
         return self.done[slots].copy()
 
     def _over_card(self, slots: Slots, point: Doubles) -> tuple[np.ndarray, Bools]:
-        """The nearest card to each point ``(n, 3)``, and whether the point is within its square seen from above."""
+        """The card whose square each point ``(n, 3)`` is in, seen from above (the nearest of several), and whether one is."""
         offset = point[:, None, :2] - self._cards[slots]
-        nearest = (offset[:, :, 0] ** 2 + offset[:, :, 1] ** 2).argmin(axis=1)
-        x, y = offset[np.arange(len(slots)), nearest].T
-        c, s = self._axis[slots].T
+        x, y = offset[:, :, 0], offset[:, :, 1]
+        c, s = self._axis[slots].T[:, :, None]
         inside: Bools = (np.abs(c * x + s * y) <= g.CARD_HALF_SIZE) & (np.abs(c * y - s * x) <= g.CARD_HALF_SIZE)
-        return nearest, inside
+        return np.where(inside, x**2 + y**2, np.inf).argmin(axis=1), np.asarray(inside.any(axis=1))
 
     def _is_there(self, task: np.ndarray, state: State, tool: Doubles, gripped: Bools) -> Bools:
         """``(n,)``: what the task asks for apart from the card holds now."""
