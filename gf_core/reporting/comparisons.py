@@ -17,7 +17,7 @@ class Compared:
     Attributes:
         decl: the rate.
         letters: number of a run to its letters; runs without an episode that counts have none.
-        pairs: two numbers of runs, the better first, with their comparison.
+        pairs: two numbers of runs, the better on their common episodes first, with their comparison.
     """
 
     decl: MetricDecl

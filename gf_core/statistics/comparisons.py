@@ -23,7 +23,8 @@ class PairComparison:
     """Two runs of a :class:`Comparison`.
 
     Attributes:
-        first, second: their names; first is the one with the higher rate over all of its episodes.
+        first, second: their names; first is the one that is better on their common episodes, or where these don't tell, the one
+            with the higher rate over all of its own.
         method: ``"paired"``: sign-flip test and bootstrap over clusters of common episodes. ``"unpaired"``: there is no common
             episode; Boschloo's test and Newcombe's interval, both at the effective sizes, take the two runs as independent.
         episodes: common episodes; for an unpaired comparison those of the run with fewer.
@@ -56,7 +57,7 @@ class Comparison:
     Attributes:
         estimates: name to rate over all of its episodes, best first; equal rates by name.
         letters: name to letters, in the same order.
-        pairs: the family, better-placed names first.
+        pairs: the family, in the order of their better-placed names.
     """
 
     estimates: Mapping[str, float]
@@ -108,7 +109,7 @@ def compare(
     order = sorted(estimates, key=lambda name: (-estimates[name], name))
     if pairs is not None and any(len(pair) != 2 or not pair <= estimates.keys() for pair in pairs):
         raise ValueError("a pair is a set of two of the runs")
-    family = [pair for pair in combinations(order, 2) if pairs is None or frozenset(pair) in pairs]
+    family = [_better_first(pair, outcomes) for pair in combinations(order, 2) if pairs is None or frozenset(pair) in pairs]
     tests = {pair: _test(outcomes[pair[0]], outcomes[pair[1]], member, level, resamples) for pair in family}
     adjusted = holm({pair: test.p for pair, test in tests.items()})
     alpha = (1 - level) / max(len(family), 1)
@@ -152,6 +153,13 @@ def _outcomes(
         known[places], right[places] = True, list(run.values())
         outcomes[name] = _Outcomes(known, right)
     return outcomes, member
+
+
+def _better_first(pair: tuple[str, str], outcomes: Mapping[str, _Outcomes]) -> tuple[str, str]:
+    """Turned round where the other one is ahead on the common episodes."""
+    one, other = (outcomes[name] for name in pair)
+    ahead = int((one.right & other.known).sum()) - int((other.right & one.known).sum())
+    return pair if ahead >= 0 else pair[::-1]
 
 
 def _test(first: _Outcomes, second: _Outcomes, member: NDArray[np.int64], level: float, resamples: int) -> _Test:

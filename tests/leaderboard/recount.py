@@ -67,10 +67,17 @@ def sign_flip(first: list, second: list) -> Fraction:
     return Fraction(sum(count for total, count in ways.items() if abs(total) >= observed), 2 ** len(leads))
 
 
+def ahead(first: list, second: list) -> int:
+    """By how many of the episodes that both have the first is better."""
+    other = {episode: right for episode, _, right in second}
+    return sum(right - other[episode] for episode, _, right in first if episode in other)
+
+
 def ranks(entries: dict[str, list]) -> list[tuple[int, int, int, int, str]]:
     """Best rank, worst rank, hits, episodes, name; best first."""
     hits = {name: sum(right for _, _, right in scored) for name, scored in entries.items()}
     rate = {name: Fraction(hits[name], len(entries[name])) for name in entries}
+    lead = {pair: ahead(entries[pair[0]], entries[pair[1]]) for pair in combinations(sorted(entries), 2)}
     p = {pair: sign_flip(entries[pair[0]], entries[pair[1]]) for pair in combinations(sorted(entries), 2)}
     separable = set()
     for step, pair in enumerate(sorted(p, key=lambda pair: p[pair])):
@@ -80,7 +87,7 @@ def ranks(entries: dict[str, list]) -> list[tuple[int, int, int, int, str]]:
     told = []
     for name in sorted(entries, key=lambda name: -rate[name]):
         apart = [other for other in entries if frozenset((name, other)) in separable]
-        above = sum(rate[other] > rate[name] for other in apart)
+        above = sum(lead[name, other] < 0 if name < other else lead[other, name] > 0 for other in apart)
         told.append((1 + above, len(entries) - (len(apart) - above), hits[name], len(entries[name]), name))
     return told
 

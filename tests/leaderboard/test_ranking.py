@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gf_core.canonical import sha256
@@ -14,6 +15,7 @@ from gf_core.leaderboard.board.document import to_document
 from gf_core.leaderboard.board.ranking import Ranking, rank
 from gf_core.plugins import PluginHost
 from gf_core.schemas import validate
+from gf_core.statistics import standings
 
 from . import recount
 from .boards import edit, suite, write_entry
@@ -124,6 +126,23 @@ def test_an_incomplete_run_is_compared_on_the_common_episodes(tmp_path: Path, ho
     found = recount.read(tmp_path, dict(suite().document))[table.division]
     ours = [(p.best, p.worst, p.success.k, p.success.n, p.played.entry.name) for p in table.places]
     assert sorted(recount.ranks(found)) == sorted(ours)
+
+
+def test_an_outsider_also_says_of_the_common_episodes_who_is_better() -> None:
+    """The first has 30 episodes more, in all of which it is right."""
+    known, right, clusters = np.ones((2, 60), bool), np.zeros((2, 60), bool), np.repeat(np.arange(20), 3)
+    known[1, :30] = False
+    right[0, :30] = right[1, 30::3] = True
+    entries = {
+        name: [(e, clusters[e], bool(right[n, e])) for e in np.flatnonzero(known[n])] for n, name in enumerate(("all", "half"))
+    }
+    found = standings(right, known, clusters)
+    told = {name: (best, worst) for best, worst, _, _, name in recount.ranks(entries)}
+    assert (
+        told
+        == {name: (found.best[n], found.worst[n]) for n, name in enumerate(("all", "half"))}
+        == {"all": (2, 2), "half": (1, 1)}
+    )
 
 
 def test_the_list_prints_ranges_letters_and_intervals(gf: Callable[..., tuple[int, str, str]], filled: Path) -> None:

@@ -44,6 +44,21 @@ def test_equal_runs_share_all_ranks_and_opposite_ones_none() -> None:
     assert found.worst.tolist() == [2, 2, 3]
 
 
+def test_who_is_better_is_said_of_the_common_episodes() -> None:
+    """The second run lacks the half where the first one is right, so its rate is the lower one, but it is never the worse."""
+    known, right = np.ones((2, 60), bool), np.zeros((2, 60), bool)
+    known[1, :30] = False
+    right[0, :30] = right[1, 30::3] = True
+    found = standings(right, known, CLUSTERS)
+    assert found.separable[0, 1]
+    assert (found.best.tolist(), found.worst.tolist()) == ([2, 1], [2, 1])
+    runs = {name: {str(e): bool(right[n, e]) for e in np.flatnonzero(known[n])} for n, name in enumerate(("all", "half"))}
+    compared = compare(runs, {str(e): int(c) for e, c in enumerate(CLUSTERS)}, resamples=10)
+    assert list(compared.estimates) == ["all", "half"]
+    (pair,) = compared.pairs
+    assert (pair.first, pair.second, pair.difference, pair.separable) == ("half", "all", pytest.approx(1 / 3), True)
+
+
 def test_runs_without_a_common_episode_are_not_separable() -> None:
     known = np.zeros((2, 60), bool)
     known[0, :30] = known[1, 30:] = True
