@@ -103,8 +103,8 @@ class SplitSummary:
 def summarize(rows: Sequence[Row], metrics: Iterable[MetricDecl]) -> list[SplitSummary]:
     """One summary per split, in the order in which splits first appear.
 
-    An episode that the policy broke (``policy_error``) is false in every rate; an infrastructure fault (``env_error``) is in
-    none.
+    An episode that the policy broke (``policy_error``) is false in every rate that has an episode in its split; an infrastructure
+    fault (``env_error``) is in none.
 
     Args:
         rows: episodes.
@@ -124,9 +124,9 @@ def summarize(rows: Sequence[Row], metrics: Iterable[MetricDecl]) -> list[SplitS
 
 
 def outcomes(rows: Iterable[Row], decl: MetricDecl) -> dict[str, bool]:
-    """Episode id to whether a rate's metric is true, for the episodes that count in it: its n, and its k of them."""
-    scored = (r for r in rows if r["ending"] != ENV_ERROR)
-    return {str(r["episode"]): _flag(r, decl.metric) for r in scored if _counts(r, decl)}
+    """Episode id to whether a rate's metric is true, for the episodes of one split that count in it: its n, and its k of them."""
+    scored = [r for r in rows if r["ending"] != ENV_ERROR]
+    return {str(r["episode"]): _flag(r, decl.metric) for r in _counted(scored, decl)}
 
 
 def tally(rows: Sequence[Row]) -> Tally:
@@ -155,7 +155,7 @@ def _summarize_split(split: str, rows: list[Row], decls: list[MetricDecl]) -> Sp
 
 
 def _summarize_metric(scored: list[Row], decl: MetricDecl) -> MetricSummary:
-    rate = _rate([r for r in scored if _counts(r, decl)], [decl.metric])
+    rate = _rate(_counted(scored, decl), [decl.metric])
     if decl.chance is None or decl.chance >= 1 or rate.estimate is None or rate.interval is None:
         return MetricSummary(decl=decl, rate=rate, corrected=None, corrected_interval=None)
     low, high = (chance_corrected(limit, decl.chance) for limit in (rate.interval.low, rate.interval.high))
@@ -163,11 +163,13 @@ def _summarize_metric(scored: list[Row], decl: MetricDecl) -> MetricSummary:
     return MetricSummary(decl=decl, rate=rate, corrected=corrected, corrected_interval=Interval(low, high))
 
 
-def _counts(row: Row, decl: MetricDecl) -> bool:
-    """Whether an episode is in a rate's denominator; one that the policy broke is, whatever its metrics were by then."""
-    if decl.given and not _flag(row, decl.given):
-        return False
-    return row["ending"] == POLICY_ERROR or _value(row, decl.metric) is not None
+def _counted(scored: list[Row], decl: MetricDecl) -> list[Row]:
+    """The episodes of a split in a rate's denominator: also one that the policy broke, whatever its metrics were by then, unless
+    the question arises in no episode of the split (it has no target, say)."""
+    asked = [r for r in scored if not decl.given or _flag(r, decl.given)]
+    if all(_value(r, decl.metric) is None for r in asked):
+        return []
+    return [r for r in asked if r["ending"] == POLICY_ERROR or _value(r, decl.metric) is not None]
 
 
 def _rate(rows: list[Row], metrics: list[str]) -> Rate:

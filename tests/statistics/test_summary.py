@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gf_core.errors import GrinningFaceError
 from gf_core.statistics import clustered_rate
-from gf_core.summary import MetricDecl, SplitSummary, summarize, tally
+from gf_core.summary import MetricDecl, SplitSummary, outcomes, summarize, tally
 
 METRICS = (
     MetricDecl(name="success", metric="success"),
@@ -19,9 +19,9 @@ METRICS = (
 )
 
 
-def row(executed: bool = True, right: bool = True, intended: bool | None = True, **changes: Any) -> dict[str, Any]:
+def row(executed: bool = True, right: bool | None = True, intended: bool | None = True, **changes: Any) -> dict[str, Any]:
     metrics = {"executed": executed, "right": right, "intended": intended, "slip": 0.001}
-    success = executed and right
+    success = executed and right is True
     ending = "success" if success else "placed"
     base = {
         "split": "val",
@@ -57,6 +57,21 @@ def test_where_a_question_does_not_arise_it_is_not_counted() -> None:
     (split,) = summarize(rows, METRICS)
     intent = next(m for m in split.metrics if m.decl.name == "intent")
     assert (intent.rate.k, intent.rate.n) == (1, 2)
+
+
+def test_a_broken_policy_does_not_fail_where_no_question_arises() -> None:
+    """A split without a right card has neither recognition nor intent, whatever broke in it."""
+    broken = row(right=None, intended=None, executed=False, ending="policy_error", episode="broken")
+    placed = row(right=None, intended=None, ending="placed", episode="placed", success=False)
+    val = row(split="val", episode="val")
+    split = next(
+        s for s in summarize([*[{**r, "split": "absent"} for r in (placed, broken, broken)], val], METRICS) if s.split != "val"
+    )
+    assert counts(split) == {"success": (0, 3), "execution": (1, 3), "recognition": (0, 0), "intent": (0, 0)}
+    intent = METRICS[3]
+    assert outcomes([placed, broken], intent) == outcomes([broken], intent) == {}
+    assert outcomes([{**broken, "metrics": {"intended": False}}], intent) == {"broken": False}
+    assert outcomes([val, broken], intent) == {"val": True, "broken": False}
 
 
 def test_a_broken_policy_fails_and_a_broken_environment_is_left_out() -> None:
