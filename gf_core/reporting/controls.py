@@ -10,7 +10,7 @@ from gf_core.evaluation.suites import Suite
 from gf_core.reporting.model import Evidence
 from gf_core.reporting.outcomes import Kind, chosen_card, conditional, kind_of
 from gf_core.runs import Row
-from gf_core.statistics import PositionBias, Rate, consistency, position_bias, switch_rate
+from gf_core.statistics import PositionBias, Rate, consistency, guessed_switch_rate, position_bias, switch_rate
 from gf_core.summary import ENV_ERROR, SplitSummary
 
 BLANK, NONSENSE, ABSENT, COUNTERFACTUAL = "blank", "nonsense", "absent", "counterfactual"
@@ -28,6 +28,7 @@ class Control:
         acts: share of the episodes without a right card where it places the cube all the same.
         consistency: share of the scenes where every card's instruction was followed.
         switches: share of the scenes where the choice changes with the instruction.
+        guessing_switches: what guessing gives for as many choices in each scene; ``None`` without a scene of two.
         positions: split to which positions it chooses.
     """
 
@@ -35,6 +36,7 @@ class Control:
     acts: Rate | None
     consistency: Rate | None
     switches: Rate | None
+    guessing_switches: float | None
     positions: Mapping[str, PositionBias]
 
 
@@ -44,15 +46,13 @@ class Controls:
 
     Attributes:
         cards: cards of a scene, K.
-        guessing_consistency: K^-K.
-        guessing_switches: 1 - K^(1 - K).
+        guessing_consistency: K^-K, for a policy that places each time.
         chance: recognition by guessing; ``None`` where the suite doesn't say.
         rows: one for each run.
     """
 
     cards: int
     guessing_consistency: float
-    guessing_switches: float
     chance: float | None
     rows: tuple[Control, ...]
 
@@ -77,7 +77,6 @@ def controls_of(suite: Suite, runs: Sequence[tuple[Sequence[SplitSummary], Seque
     return Controls(
         cards=cards,
         guessing_consistency=float(cards) ** -cards,
-        guessing_switches=1 - float(cards) ** (1 - cards),
         chance=decl.chance if decl else None,
         rows=tuple(_control(splits, records, suite, scenes) for splits, records in runs),
     )
@@ -108,6 +107,7 @@ def _control(splits: Sequence[SplitSummary], records: Sequence[Row], suite: Suit
         acts=acts[0] if acts else None,
         consistency=consistency(right, clusters) if right else None,
         switches=switch_rate(chosen, clusters) if right else None,
+        guessing_switches=guessed_switch_rate(chosen, max(scenes.values())),
         positions={
             split: bias for split in CONTROL_SPLITS if (bias := _positions(rows[split], max(scenes.values()))) is not None
         },

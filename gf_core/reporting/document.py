@@ -87,7 +87,7 @@ def _controls(group: Mapping[int, Evidence]) -> Iterable[JSON]:
             "cards": found.cards,
             "guessing": {
                 "consistency": found.guessing_consistency,
-                "switches": found.guessing_switches,
+                "switches": row.guessing_switches,
                 "recognition": found.chance,
             },
             **_control(row),

@@ -19,6 +19,7 @@ from gf_core.statistics.comparisons import (
 from gf_core.statistics.controls import (
     PositionBias,
     consistency,
+    guessed_switch_rate,
     position_bias,
     switch_rate,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "consistency",
     "effective_size",
     "episodes_needed",
+    "guessed_switch_rate",
     "holm",
     "hybrid_difference",
     "intra_class_correlation",

@@ -64,7 +64,7 @@ def consistency(right: Mapping[str, Sequence[bool]], clusters: Mapping[str, Hash
 
     Args:
         right: scene to outcomes, one for each of its instructions; a scene that is missing some must be left out. By guessing
-            among K cards all K are right in K^-K of the scenes.
+            among K cards each time, without ever failing to place, all K are right in K^-K of the scenes.
         clusters: scene to cluster.
     """
     return _scene_rate({scene: all(outcomes) for scene, outcomes in right.items() if outcomes}, clusters)
@@ -73,16 +73,34 @@ def consistency(right: Mapping[str, Sequence[bool]], clusters: Mapping[str, Hash
 def switch_rate(chosen: Mapping[str, Sequence[Hashable | None]], clusters: Mapping[str, Hashable] | None = None) -> Rate:
     """Share of scenes where the choice changes with the instruction, rightly or not.
 
-    A policy that ignores the instruction and nothing else changes gives 0; one that guesses anew each time 1 - K^(1-K). So it is
-    read together with :func:`consistency`.
+    A policy that ignores the instruction and nothing else changes gives 0; one that guesses anew each time
+    :func:`guessed_switch_rate`. So it is read together with :func:`consistency`.
 
     Args:
         chosen: scene to choices, one for each of its instructions, ``None`` where none was made. With fewer than two choices
             there is nothing to compare, and the scene isn't counted.
         clusters: scene to cluster.
     """
+    return _scene_rate({scene: len(set(choices)) > 1 for scene, choices in _comparable(chosen).items()}, clusters)
+
+
+def guessed_switch_rate(chosen: Mapping[str, Sequence[Hashable | None]], cards: int) -> float | None:
+    """What :func:`switch_rate` would be if each of these choices had been a guess among K cards; ``None`` without a scene.
+
+    The mean of 1 - K^(1-m) over the scenes, m being the choices made: fewer choices have less occasion to differ.
+
+    Args:
+        chosen: as for :func:`switch_rate`.
+        cards: K.
+    """
+    rates = [1 - float(cards) ** (1 - len(choices)) for choices in _comparable(chosen).values()]
+    return sum(rates) / len(rates) if rates else None
+
+
+def _comparable(chosen: Mapping[str, Sequence[Hashable | None]]) -> dict[str, list[Hashable]]:
+    """Scene to the choices that were made, where there are at least two."""
     made = {scene: [choice for choice in choices if choice is not None] for scene, choices in chosen.items()}
-    return _scene_rate({scene: len(set(choices)) > 1 for scene, choices in made.items() if len(choices) > 1}, clusters)
+    return {scene: choices for scene, choices in made.items() if len(choices) > 1}
 
 
 def _scene_rate(outcomes: Mapping[str, bool], clusters: Mapping[str, Hashable] | None) -> Rate:

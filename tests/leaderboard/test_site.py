@@ -148,7 +148,10 @@ def test_controls_say_what_reading_nothing_would_give(site: Path, board: Path) -
     text = (site / "entries" / f"{ids['Controlled']}.html").read_text(encoding="utf-8")
     assert "right card with a blank instruction" in text
     assert "guessing gives 3.7" in text  # all three cards of a scene by chance: 1/27
-    assert "guessing gives 88.9" in text  # 1 - 1/9
+    # Between 1 - 1/3 and 1 - 1/9: it places the cube two or three times in a scene.
+    switches = re.search(r"chooses otherwise when told otherwise.*?guessing gives ([\d.]+)", text, re.DOTALL)
+    assert switches is not None
+    assert 66.7 < float(switches[1]) < 88.9
 
 
 def test_what_the_model_knew_stands_beside_what_the_policy_chose(site: Path, board: Path) -> None:

@@ -89,7 +89,7 @@ def figures(*evidence: Evidence) -> Controls:
 def test_a_policy_that_reads_is_consistent_and_switches(evidence_of: Callable[..., Evidence]) -> None:
     controls = figures(evidence_of("reads", reads))
     (row,) = controls.rows
-    assert (controls.cards, controls.guessing_consistency, controls.guessing_switches) == (K, 1 / 27, pytest.approx(8 / 9))
+    assert (controls.cards, controls.guessing_consistency, row.guessing_switches) == (K, 1 / 27, pytest.approx(8 / 9))
     assert row.consistency is not None
     assert row.switches is not None
     assert (row.consistency.k, row.consistency.n, row.consistency.clusters) == (SCENES, SCENES, SCENES // 2)
@@ -111,6 +111,19 @@ def test_a_habit_neither_switches_nor_is_it_consistent(evidence_of: Callable[...
     assert row.blind["blank"].estimate == pytest.approx(7 / 20)
 
 
+def test_guessing_gives_less_to_a_run_that_does_not_place_each_time(evidence_of: Callable[..., Evidence]) -> None:
+    def twice(episode: Episode, target: int | None) -> int | None:
+        return target if target != 2 else None
+
+    evidence = evidence_of("twice", twice)
+    (row,) = figures(evidence).rows
+    assert row.switches is not None
+    assert (row.switches.k, row.switches.n, row.guessing_switches) == (SCENES, SCENES, pytest.approx(2 / 3))
+    document: Any = json.loads(json.dumps(to_document([evidence.report], [evidence])))
+    validate(document, "report", source="report")
+    assert document["controls"][0]["guessing"]["switches"] == pytest.approx(2 / 3)
+
+
 def test_scenes_that_are_not_complete_are_left_out(evidence_of: Callable[..., Evidence]) -> None:
     (row,) = figures(evidence_of("begun", reads, only=3 * SCENES + 2 * K + 1)).rows
     assert row.consistency is not None
@@ -125,8 +138,9 @@ def test_the_page_shows_them_and_says_what_they_mean(evidence_of: Callable[..., 
     check(page)
     rows = page.rows("Controls.")
     assert [row[1].split()[0] for row in rows[:2]] == ["100", "0.0"]
-    assert rows[3][1:] == ["—", "—", *rows[3][3:4], "—", "—"]
-    assert rows[4] == ["guessing", "3.7", "88.9", "33.3", "33.3", ""]
+    assert [row[3] for row in rows] == ["88.9", "88.9", "88.9", "—", ""]
+    assert rows[3][1:] == ["—", "—", "—", *rows[3][4:5], "—", "—"]
+    assert rows[4] == ["guessing", "3.7", "", "", "33.3", "33.3", ""]
     summary = " ".join(page.named("header")[0].text.split())
     assert (
         "1 demo/policy-v1 follows the instruction for each of the 3 cards in 100 % [72, 100] of the scenes, more often" in summary

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gf_core.statistics import clustered_rate, consistency, position_bias, switch_rate
+from gf_core.statistics import clustered_rate, consistency, guessed_switch_rate, position_bias, switch_rate
 
 
 def exact_multinomial(counts: list[int]) -> float:
@@ -74,6 +74,18 @@ def test_consistency_counts_scenes_where_everything_was_right() -> None:
 def test_switching_counts_scenes_where_the_choice_changes_rightly_or_not() -> None:
     rate = switch_rate({"s1": [0, 1, 2], "s2": [1, 1, 1], "s3": [2, None, 0], "s4": [1, None, None], "s5": [0, 0, None]})
     assert (rate.k, rate.n) == (2, 4)
+
+
+def test_a_guesser_that_does_not_always_place_switches_as_often_as_told() -> None:
+    rng = np.random.default_rng(2)
+    placed = rng.random((10_000, 3)) < 0.5
+    choices = np.where(placed, rng.integers(0, 3, (10_000, 3)), -1).tolist()
+    chosen = {str(i): [None if c < 0 else c for c in row] for i, row in enumerate(choices)}
+    told = guessed_switch_rate(chosen, 3)
+    assert told is not None
+    assert told == pytest.approx((0.375 * 2 / 3 + 0.125 * 8 / 9) / 0.5, abs=0.01)
+    assert switch_rate(chosen).estimate == pytest.approx(told, abs=0.02)
+    assert guessed_switch_rate({"one": [0, None, None]}, 3) is None
 
 
 def test_scenes_of_a_cluster_are_not_independent() -> None:

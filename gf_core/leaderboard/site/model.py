@@ -307,8 +307,8 @@ def control_lines(suite: Suite, rows: Sequence[EpisodeRow]) -> list[tuple[str, S
         lines.append(("places the cube although no card is right", _rate(one.acts), ""))
     if one.consistency is not None:
         lines.append(("follows every card's instruction in a scene", _rate(one.consistency), _guess(found.guessing_consistency)))
-    if one.switches is not None:
-        lines.append(("chooses otherwise when told otherwise", _rate(one.switches), _guess(found.guessing_switches)))
+    if one.switches is not None and one.guessing_switches is not None:
+        lines.append(("chooses otherwise when told otherwise", _rate(one.switches), _guess(one.guessing_switches)))
     return lines
 
 
