@@ -129,6 +129,19 @@ def outcomes(rows: Iterable[Row], decl: MetricDecl) -> dict[str, bool]:
     return {str(r["episode"]): _flag(r, decl.metric) for r in _counted(scored, decl)}
 
 
+def comparable(runs: Iterable[Iterable[Row]], decl: MetricDecl) -> bool:
+    """Whether a rate counts the same episodes of a split in all of these runs, but for those that broke: only then does it
+    compare policies. What is asked of executed episodes alone counts others for each policy, whether or not the suite declares
+    it as conditional."""
+    null: set[object] = set()
+    counted: set[object] = set()
+    for rows in runs:
+        for row in rows:
+            if row["ending"] not in (ENV_ERROR, POLICY_ERROR):
+                (null if _value(row, decl.metric) is None else counted).add(row["episode"])
+    return not decl.given and null.isdisjoint(counted)
+
+
 def tally(rows: Sequence[Row]) -> Tally:
     """What happened in these episodes."""
     scored = [r for r in rows if r["ending"] != ENV_ERROR]

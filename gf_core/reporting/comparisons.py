@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gf_core.reporting.model import Evidence
 from gf_core.statistics import Comparison, PairComparison, compare
-from gf_core.summary import MetricDecl, outcomes
+from gf_core.summary import MetricDecl, comparable, outcomes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def by_suite(evidence: Sequence[Evidence]) -> list[dict[int, Evidence]]:
 
 
 def compare_split(group: Mapping[int, Evidence], split: str, declarations: Sequence[MetricDecl]) -> list[Compared]:
-    """Every rate that counts all episodes, compared over all pairs of runs; a conditional one would compare other episodes.
+    """Every rate that counts the same episodes in all runs, compared over all pairs; another would compare other episodes.
 
     Args:
         group: number to run, of one suite.
@@ -47,7 +47,7 @@ def compare_split(group: Mapping[int, Evidence], split: str, declarations: Seque
     for decl in declarations:
         counted = {str(number): outcomes(members, decl) for number, members in rows.items()}
         counted = {name: run for name, run in counted.items() if run}
-        if not decl.given and len(counted) > 1:
+        if len(counted) > 1 and comparable(rows.values(), decl):
             found.append(_compared(decl, compare(counted, clusters)))
     return found
 

@@ -15,8 +15,9 @@ from gf_core.canonical import canonical_json, sha256
 from gf_core.contracts import Episode
 from gf_core.errors import RunDirectoryError, SchemaError, UnknownIdError
 from gf_core.evaluation.suites import Suite
-from gf_core.reporting import RunReport, find_runs, plain, read_report, render, to_csv, to_document, to_markdown
+from gf_core.reporting import RunReport, find_runs, plain, read_evidence, read_report, render, to_csv, to_document, to_markdown
 from gf_core.schemas import validate
+from gf_core.summary import MetricDecl
 
 MakeRun = Callable[..., Path]
 
@@ -163,6 +164,29 @@ def test_overall_is_shown_where_it_is_not_success(make_run: MakeRun, load: Any, 
     assert report.splits[0].overall is not None
     assert report.splits[0].overall.k == 0
     assert "overall %" in text(report)
+
+
+def test_a_rate_of_executed_episodes_alone_is_not_compared_however_it_is_declared(make_run: MakeRun, demo: Any) -> None:
+    """Recognition may be null without a choice, and not say what is given; intent is null for the same episodes for all."""
+    recognition = MetricDecl(name="recognition", metric="recognized", chance=1 / 3)
+    declared = (*(m for m in demo.suite().metrics if not m.given), recognition)
+
+    def play(executes: bool) -> Callable[[Episode], dict[str, Any]]:
+        def one(episode: Episode) -> dict[str, Any]:
+            row: dict[str, Any] = demo.outcome(True if executes or episode.id.endswith("-1") else None)
+            recognized, intended = True if row["metrics"]["executed"] else None, None if episode.id.endswith("-2") else True
+            return {**row, "metrics": {**row["metrics"], "recognized": recognized, "intended": intended}}
+
+        return one
+
+    def compared(*executes: bool) -> set[str]:
+        runs = [make_run(f"run-{number}-{len(executes)}", play=play(always)) for number, always in enumerate(executes)]
+        evidence = [read_evidence(run, lambda _: replace(demo.suite(), metrics=declared)) for run in runs]
+        document: Any = to_document([one.report for one in evidence], evidence)
+        return {one["name"] for one in document["comparisons"]}
+
+    assert compared(True, False) == {"success", "execution", "intent"}
+    assert compared(True, False, True) == {"success", "execution", "intent"}
 
 
 def test_suites_are_never_in_one_table(make_run: MakeRun, load: Any) -> None:

@@ -14,7 +14,7 @@ from gf_core.studies.document import Cell
 from gf_core.studies.report.contrasts import Compared, compare_family, condition_letters, named_pairs
 from gf_core.studies.report.evidence import CellEvidence, Condition, Played, StudyEvidence
 from gf_core.studies.report.figures import Figure, counts, figure, pooled, right, shown_rates
-from gf_core.summary import ENV_ERROR, MetricDecl, SplitSummary
+from gf_core.summary import ENV_ERROR, MetricDecl, SplitSummary, comparable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +134,9 @@ def _table(
     }
     figures = {c: tuple(figure(decl, tallies[decl][c]) for decl in rates) for c in results[rates[0]]}
     pairs = named_pairs(evidence.study, evidence.conditions)
-    compared = {d.name: tuple(compare_family(pairs, results[d], clusters)) for d in rates if not d.given}
-    letters = {d.name: condition_letters(_claimed(figures, d), results[d], clusters) for d in rates if not d.given}
+    told = [d for d in rates if comparable(rows.values(), d)]
+    compared = {d.name: tuple(compare_family(pairs, results[d], clusters)) for d in told}
+    letters = {d.name: condition_letters(_claimed(figures, d), results[d], clusters) for d in told}
     report = members[0][1].evidence.report
     common = set.intersection(*(set(played.evidence.report.marks) for _, played in members))
     return Table(
