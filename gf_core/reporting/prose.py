@@ -8,13 +8,15 @@ from gf_core._problems import printable
 from gf_core.reporting.comparisons import Compared
 from gf_core.reporting.controls import Controls
 from gf_core.reporting.model import RunReport
-from gf_core.statistics import Interval, PairComparison, Rate
+from gf_core.statistics import LEVEL, Interval, PairComparison, Rate
 from gf_core.summary import MetricSummary
 
 HEADLINE = "val"
 """The split that a summary speaks of; a suite without it is spoken of by its last."""
 
 _MOST = 8
+_BY_CHANCE = round(2 / (1 - LEVEL))
+"""Of so many intervals one lies above what is true."""
 
 
 def headline_split(splits: Sequence[str]) -> str:
@@ -63,7 +65,8 @@ def read_control(number: int, controls: Controls, name: str) -> str:
         parts.append(f"its choice changes with the instruction in {_share(row.switches)}")
     told = [split for split, rate in row.blind.items() if _above(rate, controls.chance)]
     if told:
-        parts.append(f"it finds the target with a {' and a '.join(told)} instruction, so something else gives it away")
+        often = f"it finds the target with a {' and a '.join(told)} instruction more often than by guessing"
+        parts.append(f"{often}: something else gives it away, or it is chance, as in one of {_BY_CHANCE} such comparisons")
     return "; ".join(parts) + "." if parts else f"{name} has too few episodes of the control splits."
 
 

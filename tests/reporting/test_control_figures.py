@@ -16,6 +16,7 @@ from gf_core.evaluation.suites import Suite
 from gf_core.reporting import Evidence, read_evidence, to_document, to_html
 from gf_core.reporting.controls import CONTROL_SPLITS, Controls, read_controls
 from gf_core.reporting.faces import Faces
+from gf_core.reporting.prose import read_control
 from gf_core.schemas import validate
 from gf_core.summary import MetricDecl
 
@@ -150,6 +151,14 @@ def test_the_page_shows_them_and_says_what_they_mean(evidence_of: Callable[..., 
     )
     assert "its choice changes with the instruction in 0 % [0, 28]" in summary
     assert "Successes by target" not in page.source
+
+
+def test_a_target_found_without_being_told_may_be_chance(evidence_of: Callable[..., Evidence]) -> None:
+    evidence = [evidence_of("peeks", lambda episode, target: target), evidence_of("left", habit)]
+    peeks, left = (read_control(number, figures(*evidence), "it") for number in range(2))
+    assert "finds the target with a blank and a nonsense instruction more often than by guessing" in peeks
+    assert "or it is chance, as in one of 40 such comparisons" in peeks
+    assert "finds the target" not in left
 
 
 def test_other_suites_have_no_controls(make_run: Callable[..., Path], demo: Any) -> None:
