@@ -78,7 +78,8 @@ def two_level_interval(results: SeedResults, *, level: float = LEVEL) -> Techniq
     F. E. Satterthwaite, Biometrics Bulletin 2 (1946) 110-114. The interval is Wilson's at the effective size p (1 - p) / variance
     with Student's quantile: E. L. Korn and B. I. Graubard, Survey Methodology 24 (1998) 193-201; C. Franco et al., Journal of
     Survey Statistics and Methodology 7 (2019) 334-364. Where every episode came out the same, the data are silent about the
-    variance: then there are as many independent episodes as clusters, and R - 1 degrees of freedom.
+    variance: then there are as many independent episodes as clusters, and R - 1 degrees of freedom. That is wider than with one
+    failure, which is taken for all the variance there is.
 
     Raises:
         GrinningFaceError: fewer than :data:`FEWEST_SEEDS` seeds with episodes, or fewer than two clusters with any.

@@ -106,6 +106,14 @@ def test_seeds_that_disagree_widen_it_and_leave_few_degrees_of_freedom() -> None
     assert apart.interval.high - apart.interval.low > 3 * (alike.interval.high - alike.interval.low)
 
 
+def test_a_clean_sweep_is_wider_than_one_failure_by_as_much_as_is_documented() -> None:
+    counts = np.full((3, CLUSTERS), 4)
+    sweep = two_level_interval(results_of(counts)).interval
+    counts[0, 0] = 3
+    failure = two_level_interval(results_of(counts)).interval
+    assert [round(100 * limit, 1) for limit in (sweep.low, sweep.high, failure.low, failure.high)] == [84.4, 100, 98.3, 100]
+
+
 def test_seeds_alone_give_students_interval() -> None:
     """No spread between clusters: the variance of the seeds' means, at R - 1 degrees of freedom."""
     from scipy import stats
