@@ -93,7 +93,8 @@ def _check(meaning: Meaning, metadata: Metadata, source: str) -> None:
             hint = did_you_mean(name, metadata.features) or f"it has {', '.join(metadata.features)}"
             raise GrinningFaceError(f"the data set has no feature {name!r}", where=source, hint=hint)
     for camera, name in meaning.cameras.items():
-        if metadata.features[name]["dtype"] not in ("image", "video"):
+        feature = metadata.features[name]
+        if feature["dtype"] not in ("image", "video") or len(feature["shape"]) < 2:
             raise GrinningFaceError(f"the feature {name!r} of camera {camera!r} holds no images", where=source)
     for what, field, name in (
         ("action", meaning.action.field, meaning.action_feature),

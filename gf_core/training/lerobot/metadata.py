@@ -69,7 +69,7 @@ def damaged(path: Path) -> Iterator[None]:
     """Turn what reading a file of a data set raises into an error that names it."""
     try:
         yield
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else one_line(error, 200)
         raise GrinningFaceError(f"isn't as LeRobot writes it ({what})", where=str(path)) from error
 
@@ -87,6 +87,7 @@ def read_metadata(root: Path) -> Metadata:
     with damaged(path):
         info = cast(dict[str, Any], json.loads(path.read_bytes()))
         version, fps, features = str(info["codebase_version"]), float(info["fps"]), dict(info["features"])
+        _check_info(info)
     if version.startswith("v3."):
         tasks, entries = _tasks(root / TASKS), _entries(root, info)
     elif version in ("v2.0", "v2.1"):
@@ -100,6 +101,19 @@ def read_metadata(root: Path) -> Metadata:
     if not entries:
         raise GrinningFaceError("it holds no episode", where=str(root))
     return Metadata(root=root, version=version, fps=fps, features=features, tasks=tasks, entries=tuple(entries))
+
+
+def _check_info(info: Json) -> None:
+    """Raises what :func:`damaged` names: a feature or a path that isn't told as LeRobot tells it."""
+    filmed = False
+    for name, feature in info["features"].items():
+        dtype, shape = feature["dtype"], feature["shape"]
+        if not isinstance(dtype, str) or not isinstance(shape, list) or not all(type(n) is int for n in shape):
+            raise ValueError(f"feature {name} has dtype {dtype!r} and shape {shape!r}")
+        filmed = filmed or dtype == "video"
+    for key in ("data_path", "video_path") if filmed else ("data_path",):
+        if not isinstance(info[key], str):
+            raise ValueError(f"{key} is {info[key]!r}")
 
 
 def _tasks(path: Path) -> dict[int, str]:

@@ -174,11 +174,24 @@ def change_info(root: Path, **changes: Any) -> None:
     path.write_text(json.dumps(foreign.read_json(path) | changes))
 
 
+def change_feature(root: Path, name: str, **changes: Any) -> None:
+    features = foreign.read_json(root / "meta/info.json")["features"]
+    change_info(root, features={**features, name: {**features[name], **changes}})
+
+
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
         (lambda root: change_info(root, codebase_version="v1.6"), r"version 'v1\.6' of LeRobot's format isn't read; v3\.x"),
         (lambda root: (root / "meta/info.json").write_text("{"), r"info\.json: isn't as LeRobot writes it"),
+        (lambda root: change_info(root, features={"action": "float32"}), r"info\.json: isn't as LeRobot writes it"),
+        (lambda root: change_info(root, features={"action": {"shape": [7]}}), r"info\.json: .*lacks 'dtype'"),
+        (lambda root: change_info(root, features={"action": {"dtype": "float32"}}), r"info\.json: .*lacks 'shape'"),
+        (lambda root: change_feature(root, "action", dtype=None), r"info\.json: .*feature action has dtype None"),
+        (lambda root: change_feature(root, "action", shape=["7"]), r"info\.json: .*feature action has .* shape \['7'\]"),
+        (lambda root: change_feature(root, "observation.images.third", shape=[64]), "of camera 'third' holds no images"),
+        (lambda root: change_feature(root, "observation.images.third", dtype="video"), r"info\.json: .*video_path is None"),
+        (lambda root: change_info(root, data_path=7), r"info\.json: .*data_path is 7"),
         (lambda root: (root / "meta/tasks.parquet").write_bytes(b"PAR1"), r"tasks\.parquet: isn't as LeRobot writes it"),
         (lambda root: (root / "data/chunk-000/file-000.parquet").unlink(), r"file-000\.parquet: isn't as LeRobot writes it"),
         (lambda root: change_info(root, data_path="../{chunk_index}/{file_index}"), "leads out of the data set"),
@@ -193,6 +206,13 @@ def test_damage_is_named(demos: Path, tmp_path: Path, spoil: Any, what: str) -> 
     spoil(other)
     with pytest.raises(GrinningFaceError, match=what):
         RobotDataset(other)
+
+
+def test_damage_of_version_2_1_is_named(demos: Path, tmp_path: Path) -> None:
+    old = foreign.as_v21(demos, tmp_path / "old")
+    change_info(old, chunks_size=0)
+    with pytest.raises(GrinningFaceError, match=r"episodes\.jsonl: isn't as LeRobot writes it \(.*zero"):
+        RobotDataset(old)
 
 
 def test_an_image_that_isnt_one(demos: Path, tmp_path: Path) -> None:
