@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gf_core._spec_checks import type_problems
 from gf_core.errors import GrinningFaceError, MismatchError, did_you_mean
 from gf_core.schemas import load_document
 from gf_core.specs import ActionSpec, FieldSpec
@@ -47,7 +48,8 @@ def read_meaning(metadata: Metadata, path: Path | None) -> Meaning:
         path: a file (schema ``demos-1``) to read instead of the data set's own.
 
     Raises:
-        GrinningFaceError: there is none, it isn't what its schema says, or it names features that the data set doesn't have.
+        GrinningFaceError: there is none, it isn't what its schema says, its names or units don't fit its shapes, or it names
+            features that the data set doesn't have or that hold something else.
         MismatchError: it and the data set disagree about shapes or the rate.
     """
     source = path or metadata.root / CONVENTIONS
@@ -104,6 +106,12 @@ def _check(meaning: Meaning, metadata: Metadata, source: str) -> None:
         if field.shape != shape:
             said = f"{what} has the shape {list(field.shape)} there, and {name!r} of the data set {list(shape)}"
             raise MismatchError(said, where=source)
+        for problem in type_problems(field, FieldSpec, what):
+            raise GrinningFaceError(problem, where=source)
+    if name := meaning.imitate_feature:
+        dtype, shape = metadata.features[name]["dtype"], metadata.features[name]["shape"]
+        if (dtype, shape) != ("bool", [1]):
+            raise GrinningFaceError(f"the feature {name!r} is {dtype} {shape}, and imitate is bool [1]", where=source)
     if meaning.action.hz != metadata.fps:
         raise MismatchError(
             f"action.hz is {meaning.action.hz:g} there, and the data set has {metadata.fps:g} frames per second", where=source

@@ -78,7 +78,7 @@ def read_metadata(root: Path) -> Metadata:
     """Read a data set's metadata.
 
     Raises:
-        GrinningFaceError: there is none, of a version that isn't known, or damaged.
+        GrinningFaceError: there is none, of a version that isn't known, damaged, or of more or less than is there.
     """
     path = root / INFO
     if not path.is_file():
@@ -88,6 +88,7 @@ def read_metadata(root: Path) -> Metadata:
         info = cast(dict[str, Any], json.loads(path.read_bytes()))
         version, fps, features = str(info["codebase_version"]), float(info["fps"]), dict(info["features"])
         _check_info(info)
+        totals = {what: int(info[f"total_{what}"]) for what in ("episodes", "frames")}
     if version.startswith("v3."):
         tasks, entries = _tasks(root / TASKS), _entries(root, info)
     elif version in ("v2.0", "v2.1"):
@@ -100,6 +101,13 @@ def read_metadata(root: Path) -> Metadata:
         )
     if not entries:
         raise GrinningFaceError("it holds no episode", where=str(root))
+    for what, found in (("episodes", len(entries)), ("frames", sum(entry.length for entry in entries))):
+        if found != totals[what]:
+            raise GrinningFaceError(
+                f"total_{what} is {totals[what]}, and the files beside it tell of {found} {what}",
+                where=str(path),
+                hint="was the data set fetched or copied whole?",
+            )
     return Metadata(root=root, version=version, fps=fps, features=features, tasks=tasks, entries=tuple(entries))
 
 

@@ -151,6 +151,14 @@ def action(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (lambda d: {"episodes": [{"id": "a", "items": []}] * 3}, "two episodes are called 'a'"),
         (lambda d: {"episodes": [{"id": "a", "items": []}]}, "tells of 1 episodes, and the data set has 3"),
         (lambda d: action(d, rotation="axis"), "#/action/rotation: 'axis'"),
+        (
+            lambda d: action(d, field={**d["action"]["field"], "names": list("abcdef")}),
+            r"said\.json: action\.names has 6 elements",
+        ),
+        (lambda d: action(d, field={**d["action"]["field"], "unit": []}), r"action\.unit has 0 elements; allowed are 1 or 7"),
+        (lambda d: action(d, field={**d["action"]["field"], "dtype": "float99"}), r"action\.dtype is 'float99'"),
+        (lambda d: {"proprio": {**d["proprio"], "names": list("abcdefghi")}}, r"proprio\.names has 9 elements"),
+        (lambda d: {"features": {"imitate": "index"}}, r"the feature 'index' is int64 \[1\], and imitate is bool \[1\]"),
     ],
 )
 def test_what_is_said_must_fit(demos: Path, tmp_path: Path, change: Any, what: str) -> None:
@@ -191,6 +199,8 @@ def change_feature(root: Path, name: str, **changes: Any) -> None:
         (lambda root: change_feature(root, "action", shape=["7"]), r"info\.json: .*feature action has .* shape \['7'\]"),
         (lambda root: change_feature(root, "observation.images.third", shape=[64]), "of camera 'third' holds no images"),
         (lambda root: change_feature(root, "observation.images.third", dtype="video"), r"info\.json: .*video_path is None"),
+        (lambda root: change_info(root, total_episodes=4), r"total_episodes is 4, .* tell of 3 episodes; was the data set"),
+        (lambda root: change_info(root, total_frames=300), r"info\.json: total_frames is 300, .* tell of .* frames"),
         (lambda root: change_info(root, data_path=7), r"info\.json: .*data_path is 7"),
         (lambda root: (root / "meta/tasks.parquet").write_bytes(b"PAR1"), r"tasks\.parquet: isn't as LeRobot writes it"),
         (lambda root: (root / "data/chunk-000/file-000.parquet").unlink(), r"file-000\.parquet: isn't as LeRobot writes it"),
