@@ -151,7 +151,16 @@ def their_server() -> None:
     subprocess.run(home, check=True, stdout=subprocess.DEVNULL)
     server = subprocess.Popen([sys.executable, "server.py", str(PORT)])
     try:
-        settings = ["--set", f"url=ws://127.0.0.1:{PORT}", "--set", "state=true"]
+        settings = [
+            "--set",
+            f"url=ws://127.0.0.1:{PORT}",
+            "--set",
+            "state=true",
+            "--set",
+            "position_scale=1",
+            "--set",
+            "rotation_scale=1",
+        ]
         away = gf("run", *base, "--policy", "gf/remote-v1", *settings, "--out", "away")
         for _attempt in range(20):  # until it listens
             done = subprocess.run(away, check=False, capture_output=True, text=True)

@@ -28,6 +28,7 @@ from .conftest import Play
 from .openpi_peer import OpenpiPeer
 
 AS_THEY_ARE = ("actions=environment", "cameras={}", "state.observation/state=all")
+READ = ("actions=ee_delta", "rotation=axis_angle", "gripper=continuous_01")
 SLOT = np.array([0], np.int32)
 
 
@@ -63,9 +64,9 @@ def tabletop(host: PluginHost) -> Callable[..., Any]:
     context = PolicyContext(env=dataclasses.replace(env, action=action), action=action, slots=1)
 
     def make(peer: OpenpiPeer, *settings: str) -> Callable[[], np.ndarray]:
-        gripper = () if any(text.startswith("gripper=") for text in settings) else ("gripper=continuous_01",)
-        given = ("actions=ee_delta", "rotation=axis_angle", "timeout=1", f"url={peer.url}", *gripper, *settings)
-        config = apply_settings(given, SETTINGS)
+        usual = (*READ, "position_scale=1", "rotation_scale=1", "timeout=1", f"url={peer.url}")
+        given = {text.partition("=")[0]: text for text in (*usual, *settings)}
+        config = apply_settings(tuple(given.values()), SETTINGS)
         policy = make_openpi(config, context)
         images = {"third": np.full((1, *interface(config).observes.size, 3), 200, np.uint8)}
         state = np.arange(7, dtype=np.float32)[None]
@@ -133,6 +134,8 @@ def test_actions_are_read_as_the_settings_say(serve: Callable[..., OpenpiPeer], 
     [
         (("actions=ee_delta",), "action.rotation"),
         (("actions=ee_delta", "rotation=axis_angle"), "action.gripper"),
+        ((*READ, "rotation_scale=1"), "action.position: nothing says how many metres"),
+        ((*READ, "position_scale=1"), "action.rotation: nothing says how many radians"),
         ((), "actions"),
         (("actions=environment", 'state={"observation/state": ["x", "openning"]}'), "did you mean 'opening'?"),
         (("actions=environment", "prompt=observation/image"), "two things would be sent as 'observation/image'"),

@@ -17,6 +17,7 @@ from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.evaluation import Request, Timing
 from gf_core.evaluation.plan import interface_json, make_plan
 from gf_core.plugins import PluginHost, load_plugins
+from gf_core.schemas import apply_settings
 from gf_core.serving.link import Link, LinkError
 from gf_core.serving.opening import open_server
 from gf_core.serving.wire import Message, pack
@@ -202,10 +203,9 @@ def tabletop(host: PluginHost) -> Callable[..., Any]:
     env = host.envs.get("gf/tabletop-v1")
     action = dataclasses.replace(env.action, hz=20.0)
     context = PolicyContext(env=dataclasses.replace(env, action=action), action=action, slots=1)
-    defaults = {name: value["default"] for name, value in SETTINGS["properties"].items()}
 
-    def make(peer: Peer, **settings: Any) -> Callable[[], Any]:
-        config = {**defaults, "url": peer.url, "rotation": "axis_angle", "gripper": "continuous_01", **settings}
+    def make(peer: Peer, **given: Any) -> Callable[[], Any]:
+        config = settings(**{"url": peer.url, "rotation": "axis_angle", "gripper": "continuous_01", **UNITS, **given})
         policy = make_remote(config, context)
 
         def act() -> Any:
@@ -288,8 +288,11 @@ def test_a_server_that_goes_in_the_middle_loses_nothing(play: Play, serve: Serve
     assert played(away) == played(play(suite, "local/reacher-v1").run)
 
 
+UNITS = {"position_scale": 1, "rotation_scale": 1}
+
+
 def settings(**given: Any) -> dict[str, Any]:
-    return {**{name: value["default"] for name, value in SETTINGS["properties"].items()}, **given}
+    return {**apply_settings((), SETTINGS), **given}
 
 
 def spec(position: str = "delta_xyz", rotation: str = "axis_angle", gripper: str = "binary_close_positive") -> dict[str, Any]:
@@ -305,7 +308,7 @@ def test_actions_of_other_programs_become_ours(host: PluginHost) -> None:
     np.testing.assert_allclose(read[0], [0.025, -0.05, 0.0125, 0.05, -0.1, 0.15, 0], atol=1e-7)
     assert read[1, 6] == 1
     assert read.dtype == np.float32
-    angles = foreign_actions(spec(rotation="euler_xyz"), settings(), action)(theirs)[0, 3:6].astype(float)
+    angles = foreign_actions(spec(rotation="euler_xyz"), settings(**UNITS), action)(theirs)[0, 3:6].astype(float)
     about = [Rotation.from_rotvec(theirs[0, 3 + i].astype(float) * np.eye(3)[i]).as_matrix() for i in range(3)]
     np.testing.assert_allclose(Rotation.from_rotvec(angles).as_matrix(), about[2] @ about[1] @ about[0], atol=1e-6)
     for gripper, openings in {
@@ -313,7 +316,7 @@ def test_actions_of_other_programs_become_ours(host: PluginHost) -> None:
         "binary_close_01": [0, 1],
         "continuous_01": [1, -1],
     }.items():
-        read = foreign_actions(None, settings(rotation="axis_angle", gripper=gripper), action)(theirs)
+        read = foreign_actions(None, settings(rotation="axis_angle", gripper=gripper, **UNITS), action)(theirs)
         assert read[:, 6].tolist() == openings, gripper
 
 
@@ -325,6 +328,8 @@ def test_actions_of_other_programs_become_ours(host: PluginHost) -> None:
         (spec(position="absolute_xyz"), {}, "action.position"),
         (spec(gripper="raw"), {}, "action.gripper"),
         (None, {"rotation": "euler_xyz"}, "action.gripper"),
+        (spec(), {"rotation_scale": 1}, "action.position"),
+        (spec(), {"position_scale": 1}, "action.rotation"),
     ],
 )
 def test_what_is_not_known_is_not_guessed(host: PluginHost, told: Any, given: dict[str, Any], where: str) -> None:

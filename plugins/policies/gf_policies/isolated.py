@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gf_core.contracts import ActionChunk, Observation, PolicyContext, Slots
+from gf_core.schemas import apply_settings
 from gf_core.serving.isolation import Served, arguments_of, describe, python_for
 from gf_core.specs import PolicyInterface
 from gf_policies.remote import RemotePolicy, connected, interface_from
 from gf_policies.remote_settings import SETTINGS as REMOTE
 
-_REMOTE = {name: value["default"] for name, value in REMOTE["properties"].items()}
+_REMOTE = apply_settings((), REMOTE)
 
 
 def interface(config: Mapping[str, Any]) -> PolicyInterface:

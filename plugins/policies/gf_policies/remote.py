@@ -239,19 +239,28 @@ def foreign_actions(declared: object, config: Mapping[str, Any], action: ActionS
             where="action.gripper",
             hint="--set gripper=binary_close_positive",
         )
+    metres, radians = _scale(config, "position", "metres"), _scale(config, "rotation", "radians")
 
     def read(actions: Floats) -> Floats:
         if actions.shape[-1] != 7:
             raise RemoteError(f"the server's actions have {actions.shape[-1]} elements, not 7")
-        turns = actions[:, 3:6].astype(np.float64) * config["rotation_scale"]
+        turns = actions[:, 3:6].astype(np.float64) * radians
         if rotation == "euler_xyz":
             from scipy.spatial.transform import Rotation
 
             turns = Rotation.from_euler("xyz", turns).as_rotvec()
-        moves = actions[:, :3].astype(np.float64) * config["position_scale"]
+        moves = actions[:, :3].astype(np.float64) * metres
         return np.concatenate([moves, turns, _OPENING[gripper](actions[:, 6:])], axis=1).astype(np.float32)
 
     return read
+
+
+def _scale(config: Mapping[str, Any], part: str, unit: str) -> float:
+    if (scale := config.get(f"{part}_scale")) is None:
+        raise MismatchError(
+            f"nothing says how many {unit} a {part} element of 1 is", where=f"action.{part}", hint=f"--set {part}_scale=…"
+        )
+    return float(scale)
 
 
 _OPENING: Mapping[str, Read] = {

@@ -44,14 +44,12 @@ SETTINGS: Mapping[str, Any] = {
         "position_scale": {
             "type": "number",
             "exclusiveMinimum": 0,
-            "default": 1,
-            "description": "servers of other programs: metres of a position element of 1",
+            "description": "servers of other programs, which need it: metres of a position element of 1",
         },
         "rotation_scale": {
             "type": "number",
             "exclusiveMinimum": 0,
-            "default": 1,
-            "description": "servers of other programs: radians of a rotation element of 1",
+            "description": "servers of other programs, which need it: radians of a rotation element of 1",
         },
         "rotation": {
             "enum": ["declared", "axis_angle", "euler_xyz"],
