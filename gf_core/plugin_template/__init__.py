@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import keyword
 import re
@@ -61,7 +62,8 @@ KINDS: Mapping[str, Kind] = {
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _OURS = ("gf_core", "gf_envs", "gf_policies", "gf_techniques")
-_RESERVED = ("gf", "local", "grinningface", "test", "tests")
+_RESERVED = ("gf", "local", "grinningface", "test", "tests", "dist", "runs", "trained")
+"""Namespaces of ours, and folders of the template: those that its .gitignore names don't enter a wheel."""
 
 
 def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
@@ -79,10 +81,13 @@ def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
         GrinningFaceError: a name that can't be one, or a folder that holds something.
     """
     if not _NAME.fullmatch(name) or len(name) > 60 or name in _RESERVED:
-        hint = "a-z, 0-9 and hyphens, as in acme-vla; not gf, local or grinningface"
+        hint = f"a-z, 0-9 and hyphens, as in acme-vla; not {', '.join(_RESERVED[:-1])} or {_RESERVED[-1]}"
         raise GrinningFaceError(f"{name!r} can't be its name", where="NAME", hint=hint)
     if why := _taken(name.replace("-", "_")):
         what = f"its package would be called {name.replace('-', '_')!r}, and {why}"
+        raise GrinningFaceError(what, where="NAME", hint="give another name")
+    if _is_installed(name, folder):
+        what = f"another distribution called {name!r} is installed, and pip would put this one in its place"
         raise GrinningFaceError(what, where="NAME", hint="give another name")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise GrinningFaceError("the folder holds something already", where=str(folder), hint="give a new one with --out")
@@ -121,6 +126,17 @@ def _taken(package: str) -> str:
     found = importlib.util.find_spec(package)
     # One without a file is a folder beside the caller's, perhaps of the very project that is written anew.
     return f"another module has that name ({found.origin})" if found is not None and found.origin is not None else ""
+
+
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether there is a distribution of this name that wasn't installed from ``folder``, where the same project may have been
+    (https://packaging.python.org/en/latest/specifications/direct-url/).
+    """
+    try:
+        told = importlib.metadata.distribution(name).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return f'"{folder.resolve().as_uri()}"' not in (told or "")
 
 
 def _places(kind: str, chosen: Kind, package: str) -> dict[str, str]:

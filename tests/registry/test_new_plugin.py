@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -61,7 +62,9 @@ def test_pip_installs_it(project: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["gf", "local", "grinningface", "Acme", "acme_vla", "-acme", "acme-", "1acme", "a" * 61, ""])
+@pytest.mark.parametrize(
+    "name", ["gf", "local", "grinningface", "dist", "runs", "Acme", "acme_vla", "-acme", "acme-", "1acme", "a" * 61, ""]
+)
 def test_names_that_cannot_be(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "new", "policy", "--out", str(tmp_path / "x"), "--", name]) == 2
     assert "can't be its name" in capfd.readouterr().err
@@ -75,12 +78,41 @@ def test_names_that_cannot_be(name: str, tmp_path: Path, capfd: pytest.CaptureFi
         ("json", "a module of Python"),
         ("gf-core", "of this program"),
         ("numpy", "another module has"),
+        ("pillow", "another distribution called 'pillow' is installed"),
     ],
 )
 def test_names_of_other_modules(name: str, why: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "new", "policy", name, "--out", str(tmp_path / "x")]) == 2
     assert why in capfd.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_project_that_is_installed_from_there_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "site" / "acme_vla-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-vla\nVersion: 0.1.0\n")
+    url = (tmp_path / "here").as_uri()
+    (info / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": {"editable": True}}))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert main(["plugins", "new", "policy", "acme-vla", "--out", str(tmp_path / "elsewhere")]) == 2
+    assert "is installed" in capfd.readouterr().err
+    assert main(["plugins", "new", "policy", "acme-vla", "--out", str(tmp_path / "here")]) == 0
+
+
+def test_what_lies_deeper_in_a_package_is_not_ignored(tmp_path: Path) -> None:
+    """Hatchling leaves out of a wheel what .gitignore names."""
+    write_plugin("policy", "acme-vla", tmp_path / "p")
+    (tmp_path / "p/acme_vla/runs").mkdir()
+    (tmp_path / "p/acme_vla/runs/kept.json").write_text("{}")
+    (tmp_path / "p/runs").mkdir()
+    (tmp_path / "p/runs/left.json").write_text("{}")
+    git = ["git", "-C", str(tmp_path / "p")]
+    subprocess.run([*git, "init", "-q"], check=True)
+    listed = subprocess.run([*git, "status", "--short", "-uall"], check=True, capture_output=True, text=True).stdout
+    assert "acme_vla/runs/kept.json" in listed
+    assert "left.json" not in listed
 
 
 def test_nothing_is_written_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
