@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 from gf_core._discovery import GROUP, normalised
 from gf_core.errors import GrinningFaceError
@@ -54,11 +57,27 @@ def as_installed(project: Path) -> Iterator[str]:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
         lines = "".join(f"{key} = {value}\n" for key, value in points.items())
         (info / "entry_points.txt").write_text(f"[{GROUP}]\n{lines}", encoding="utf-8")
-        places = [folder, str(project.absolute()), str((project / "src").absolute())]
-        sys.path[:0] = places
+        places = [str(project.absolute()), str((project / "src").absolute())]
+        finder = _Finder({re.split(r"[.:]", str(value).strip())[0] for value in points.values()}, places)
+        sys.path[:] = [folder, *sys.path, *places]
+        sys.meta_path.insert(0, finder)
         importlib.invalidate_caches()
         try:
             yield name
         finally:
-            for place in places:
+            sys.meta_path.remove(finder)
+            for place in (folder, *places):
                 sys.path.remove(place)
+
+
+class _Finder:
+    """Finds the packages of a project's plugins before an installed version of them. Whatever else lies in its directory comes
+    last on the path: a script there that is called like a module of Python isn't taken for it.
+    """
+
+    def __init__(self, packages: Set[str], places: Sequence[str]) -> None:
+        self._packages, self._places = packages, places
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """As the import system asks."""
+        return PathFinder.find_spec(name, [*self._places, *sys.path], target) if name in self._packages else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 from gf_core.cli.main import main
 from gf_core.plugin_template import KINDS, write_plugin
+from gf_core.testing.projects import as_installed
 
 ROOT = Path(__file__).parents[2]
 MARK = r"@[A-Z][A-Z_0-9]+@"
@@ -141,6 +143,27 @@ def test_a_project_that_is_none(tmp_path: Path, capfd: pytest.CaptureFixture[str
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'acme'\n")
     assert main(["plugins", "check", str(tmp_path)]) == 2
     assert "no plugin in [project.entry-points.grinningface]" in capfd.readouterr().err
+
+
+def test_a_projects_package_hides_an_installed_one_and_its_scripts_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plugin("policy", "acme-vla", tmp_path / "p")
+    for script in ("p/colorsys.py", "p/acme_helpers.py", "site/acme_vla/__init__.py"):
+        (tmp_path / script).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / script).write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def found(module: str) -> Path:
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        return Path(str(spec.origin))
+
+    with as_installed(tmp_path / "p"):
+        assert found("acme_vla") == tmp_path / "p/acme_vla/__init__.py"
+        assert found("acme_helpers") == tmp_path / "p/acme_helpers.py"
+        assert tmp_path not in found("colorsys").parents
+    assert found("acme_vla") == tmp_path / "site/acme_vla/__init__.py"
 
 
 def test_a_broken_project_fails(tmp_path: Path) -> None:
