@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -139,6 +140,19 @@ def _print(demos: Demos) -> None:
         told = ", ".join(f"{row['id']} ({row['ending']})" for row in left_out[:5])
         click.echo(f"left out: {told}" + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""))
     click.echo(f"shown by  gf demos show {demos.path} --out sheet.png")
+    if _errs(demos.path):
+        click.echo(
+            "it holds frames that aren't to be imitated: LeRobot ignores that, and its own policies would learn them", err=True
+        )
+
+
+def _errs(data: Path) -> bool:
+    """Whether a recorded data set holds frames that aren't to be imitated."""
+    from gf_core.training.lerobot.files import STATS
+    from gf_core.training.lerobot.metadata import damaged
+
+    with damaged(data / STATS):
+        return not all(json.loads((data / STATS).read_bytes())["imitate"]["min"])
 
 
 @command.command("show")

@@ -65,6 +65,8 @@ def test_retries_and_perturbations_choose_the_demonstrator(tmp_path: Path, capsy
     assert recording["policy"] == {"id": "gf/demonstrator-v1", "config": settings, "seed": 0}
     assert recording["environment"]["config"] == {"render": "fast"}
     assert recording["format"] == "webp"
+    assert gf("demos", "record", "gf/smoke@1", "--out", tmp_path / "out", *arguments) == 0
+    assert "LeRobot ignores that, and its own policies would learn them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
