@@ -288,7 +288,8 @@ class ActionHead(nn.Module):
         return self.tokens > 0 or self.words
 
     def fit(self, chunks: Iterator[Floats]) -> None:
-        """Look at the training set's chunks ``(T, A)``, normalised, before the first step: a FAST vocabulary, bin edges."""
+        """Look at the training set's chunks ``(T, A)``, normalised, before the first step: a FAST vocabulary, bin edges. They are
+        those that :meth:`encode` gets."""
 
     def state(self) -> dict[str, Any]:
         """What :meth:`fit` found, as JSON; it goes into the checkpoint."""
@@ -302,7 +303,7 @@ class ActionHead(nn.Module):
 
         Args:
             actions: normalised, or raw for a head that says so.
-            mask: false past the episode's end.
+            mask: false past the end of the episode, or of what is to be imitated; the last action before is repeated there.
             key: the sample's key, for a head whose tokens were computed beforehand.
             backbone: for heads that speak in words.
         """

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gf_core.errors import GrinningFaceError
 from gf_core.training.contracts import ActionHead, Backbone, Batch, Context, Layout, Role, Segment, Technique, as_tensor
 from gf_core.training.normalizer import Normalizer
-from gf_core.training.samples import Conventions, Sample
+from gf_core.training.samples import Conventions, Sample, uninterrupted
 from gf_core.training.tokens import TokenRows
 
 
@@ -208,8 +208,8 @@ class VLA(nn.Module):
         head = self.head(name)
         if not sample.is_robot or sample.actions is None or sample.action_mask is None:
             return []
-        actions = sample.actions if head.raw else self.action_normalizer.normalize(sample.actions)
-        local = head.encode(actions, sample.action_mask, sample.key, self.backbone)
+        actions, mask = uninterrupted(sample.actions, sample.action_mask)
+        local = head.encode(actions if head.raw else self.action_normalizer.normalize(actions), mask, sample.key, self.backbone)
         if head.words:
             return local
         ids = self.token_ids[name]

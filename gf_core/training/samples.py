@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from gf_core.contracts import Bools, Floats, Images
 from gf_core.specs import ActionSpec, FieldSpec
 
@@ -35,7 +37,8 @@ class Sample:
         answer: supervised text, or ``None``.
         proprio: ``(P,) float32``, raw, units in the FieldSpec; ``None`` for vision-language data.
         actions: ``(T, A) float32``, raw, units in the ActionSpec; ``None`` where there are none (action-free video too).
-        action_mask: ``(T,) bool``, false past the end of an episode, where the last action is repeated.
+        action_mask: ``(T,) bool``, false past the end of an episode, where the last action is repeated, and where the action
+            isn't to be imitated.
         domain: ``"robot"``, or the kind of question, e.g. ``"vqa/grounding"``.
         key: where it comes from, ``source/episode/frame`` or ``source/line/turn``; unique within a mixture.
     """
@@ -53,6 +56,16 @@ class Sample:
     def is_robot(self) -> bool:
         """Whether it is robot data: it gets proprio and query tokens, and the action heads' losses."""
         return self.domain == ROBOT
+
+
+def uninterrupted(actions: Floats, mask: Bools) -> tuple[Floats, Bools]:
+    """A chunk ``(T, A)`` and its mask ``(T,)`` for whom tells of it as a whole: it ends before its first masked step, and its
+    last action is repeated from there on, as past an episode's end. One that begins masked is left as it is.
+    """
+    if mask.all() or not mask[0]:
+        return actions, mask
+    end, steps = int(mask.argmin()), np.arange(len(mask))
+    return actions[np.minimum(steps, end - 1)], steps < end
 
 
 @dataclass(frozen=True, kw_only=True)

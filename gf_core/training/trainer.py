@@ -39,7 +39,7 @@ from gf_core.training.mixture import Mixture
 from gf_core.training.model import VLA
 from gf_core.training.recipe import Stage
 from gf_core.training.running import Job, Running, Watcher
-from gf_core.training.samples import Source, Wanted
+from gf_core.training.samples import Source, Wanted, uninterrupted
 from gf_core.training.schedule import count_by_role, make_optimizer, trainable
 
 if TYPE_CHECKING:
@@ -170,8 +170,9 @@ def _chunks(source: Source, vla: VLA, *, raw: bool) -> Iterator[Floats]:
     stride = max(1, math.ceil(len(source) / FIT_CHUNKS))
     for index in range(0, len(source), stride):
         sample = source.sample(index, Wanted(offsets=(), horizon=vla.horizon))
-        if sample.actions is not None:
-            yield sample.actions if raw else vla.action_normalizer.normalize(sample.actions)
+        if sample.actions is not None and sample.action_mask is not None:
+            actions, _ = uninterrupted(sample.actions, sample.action_mask)
+            yield actions if raw else vla.action_normalizer.normalize(actions)
 
 
 def _replay(running: Running, stage: Stage, entry: Mapping[str, Any]) -> None:

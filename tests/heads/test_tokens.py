@@ -180,6 +180,21 @@ def test_text_is_in_centimetres_and_degrees() -> None:
     assert (plain.words, plain.raw, plain.ends, plain.tokens) == (True, True, True, 0)
 
 
+@pytest.mark.parametrize("id", ["gf/bins-v1", "gf/fast-v1", "gf/text-v1"])
+def test_a_chunk_is_spoken_up_to_what_is_not_to_be_imitated(id: str) -> None:
+    vla = make_vla(act=fitted(id))
+    (ended,) = make_samples(1, real=2)
+    (other,) = make_samples(1, seed=1)
+    assert ended.actions is not None
+    assert other.actions is not None
+    erring = replace(
+        ended,
+        actions=np.concatenate([ended.actions[:2], other.actions[2:]]),
+        action_mask=np.array([True, True, False, True]),
+    )
+    assert vla.prepare([erring]).input_ids.tolist() == vla.prepare([ended]).input_ids.tolist()
+
+
 MEAN = ((LOW + HIGH) / 2).tolist()
 
 

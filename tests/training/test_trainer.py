@@ -435,6 +435,30 @@ def test_a_detached_head_over_a_model_that_is_to_train_is_refused(make_job: Make
         train(make_job(document), watched())
 
 
+class Erring(small.Robot):
+    """Its chunks' second action isn't to be imitated, and lies at ``error``."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__()
+        self._error = np.float32(error)
+
+    def sample(self, index: int, wanted: Wanted) -> Sample:
+        sample = super().sample(index, wanted)
+        assert sample.actions is not None
+        sample.actions[1] = self._error
+        return dataclasses.replace(sample, action_mask=np.array([True, False, True, True]))
+
+
+def test_heads_fit_on_nothing_that_is_not_to_be_imitated(make_job: Make, watched: Any) -> None:
+    document = recipe(heads={"act": {"id": "gf/bins-v1", "settings": {"bins": 8, "spacing": "quantile"}}}, steps=1)
+    document["stages"][0]["heads"] = [{"name": "act"}]
+    centres = []
+    for error in (0.0, 3.0):
+        job = make_job(document, f"error-{error}", sources={"robot": Erring(error)})
+        centres.append(load_checkpoint(train(job, watched()), job.host).vla.head("act").state())
+    assert centres[0] == centres[1]
+
+
 def test_an_element_that_stands_still_is_predicted_as_exactly_as_it_stands() -> None:
     still = small.statistics(np.tile(np.float32([[0.0, 0.5]]), (10, 1)))
     normalizer = Normalizer.fit("quantile", still, still=STILL)

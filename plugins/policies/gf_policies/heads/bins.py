@@ -27,7 +27,8 @@ def make(config: Mapping[str, Any], shape: HeadShape) -> BinsHead:
 class BinsHead(ActionHead):
     """T·A tokens, step by step, each the index of the bin whose centre is nearest.
 
-    A chunk always has all its steps: past an episode's end the repeated last action is predicted.
+    A chunk always has all its steps: past the end of an episode, or of what is to be imitated, the repeated last action
+    is predicted.
 
     Args:
         shape: sizes.

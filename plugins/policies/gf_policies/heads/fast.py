@@ -33,7 +33,8 @@ def make(config: Mapping[str, Any], shape: HeadShape) -> FastHead:
 class FastHead(ActionHead):
     """A varying number of tokens per chunk, ended by the backbone's end token.
 
-    A chunk always has all its steps: past an episode's end the repeated last action is part of the transform.
+    A chunk always has all its steps: past the end of an episode, or of what is to be imitated, the repeated last action
+    is part of the transform.
 
     Args:
         shape: sizes.

@@ -79,7 +79,7 @@ def make(config: Mapping[str, Any], shape: HeadShape) -> TextHead:
 class TextHead(ActionHead):
     """A chunk as one line of text.
 
-    Only steps before an episode's end are written, so what lies past it has no loss.
+    Only steps before the end of an episode, or of what is to be imitated, are written, so what lies past it has no loss.
 
     Args:
         elements: how each element is written.
@@ -137,7 +137,7 @@ class TextHead(ActionHead):
         return [None if text is None else float(text) / e.factor for text, e in zip(texts, self.elements, strict=True)]
 
     def encode(self, actions: Floats, mask: Bools, key: str, backbone: Backbone) -> list[int]:
-        """The token ids of the text of the steps before the episode's end."""
+        """The token ids of the text of the steps before the end."""
         return backbone.tokenize(self.write(actions[mask]))
 
     def decode(self, tokens: Sequence[int], backbone: Backbone) -> Floats:
