@@ -15,6 +15,21 @@ from gf_core.registry import brought_by
 log = logging.getLogger(__name__)
 
 
+def load_policy(request: LoadPolicy) -> Policy:
+    """The policy, in this process.
+
+    Raises:
+        GrinningFaceError: it can't be loaded.
+    """
+    try:
+        return make_policy(request)
+    except GrinningFaceError:
+        raise
+    except (Exception, SystemExit) as error:
+        spec = request.spec
+        raise PluginError(f"{spec.id} can't be loaded: {describe(error)}", where=brought_by(spec)) from error
+
+
 class PolicyInProcess:
     """The policy; see :class:`gf_core.evaluation.policy_process.Asked` for what its methods do.
 
@@ -29,13 +44,7 @@ class PolicyInProcess:
 
     def load(self) -> None:
         """See :class:`gf_core.evaluation.policy_process.Asked`."""
-        try:
-            self._policy = make_policy(self._request)
-        except GrinningFaceError:
-            raise
-        except (Exception, SystemExit) as error:
-            spec = self._request.spec
-            raise PluginError(f"{spec.id} can't be loaded: {describe(error)}", where=brought_by(spec)) from error
+        self._policy = load_policy(self._request)
 
     def ask(self, resets: Slots, seeds: Sequence[int], observation: Observation) -> ActionChunk:
         """See :class:`gf_core.evaluation.policy_process.Asked`."""

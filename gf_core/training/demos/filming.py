@@ -113,14 +113,23 @@ class Filming:
         env: as the run was played in.
         cameras: what is filmed.
         demonstrator: who is asked which actions are to be imitated; ``None`` where all are.
+        proprio: whether the demonstrator is told the proprioceptive state, as in the run.
         slots: episodes side by side.
         threads: that encode; 0 for all that the machine has.
     """
 
     def __init__(
-        self, env: BatchEnv, cameras: Cameras, demonstrator: Demonstrator | None, *, slots: int, threads: int = 0
+        self,
+        env: BatchEnv,
+        cameras: Cameras,
+        demonstrator: Demonstrator | None,
+        *,
+        proprio: bool,
+        slots: int,
+        threads: int = 0,
     ) -> None:
         self._env, self._cameras, self._demonstrator, self._slots = env, cameras, demonstrator, slots
+        self._proprio = proprio
         self._threads = threads or os.cpu_count() or 1
         self._live: list[_Reel] = []
 
@@ -184,6 +193,7 @@ class Filming:
         part = Observation(
             slots=_slots(reels),
             instruction=[seen.instruction[row] for row in asked],
+            proprio=seen.proprio[asked] if self._proprio and seen.proprio is not None else None,
             privileged={name: values[asked] for name, values in seen.privileged.items()},
         )
         actions = np.asarray(self._demonstrator.act(part).actions, np.float32)

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gf_core.canonical import derive_seed
-from gf_core.contracts import BatchEnv, Episode, PolicyContext
+from gf_core.contracts import BatchEnv, Episode, Policy, PolicyContext
 from gf_core.errors import GrinningFaceError, MismatchError, did_you_mean
 from gf_core.evaluation import Plan, Progress, Request, Resources, make_plan, run_suite
 from gf_core.evaluation.environment import make_env, runtime
-from gf_core.evaluation.policy_child import LoadPolicy, make_policy
+from gf_core.evaluation.policy_child import LoadPolicy
+from gf_core.evaluation.policy_in_process import load_policy
 from gf_core.evaluation.verification import how_to_drive
 from gf_core.runs import Row, Run
+from gf_core.specs import ActionSpec
 from gf_core.training.demos.filming import Cameras, Demonstrator, Filming, Take
 from gf_core.training.demos.folder import Folder, open_folder
 from gf_core.training.demos.telling import tell
@@ -73,13 +75,14 @@ def record(
         progress: makes a display, for the run and for the filming.
 
     Raises:
-        GrinningFaceError: the user's mistakes, a directory of other content, a full disk, no success at all, an environment whose
-            recordings can't be driven.
+        GrinningFaceError: the user's mistakes, a demonstrator that can't be asked, a directory of other content, a full disk, no
+            success at all, an environment whose recordings can't be driven.
         KeyboardInterrupt: what is written is safe.
     """
     resources = resources or Resources()
     plan = make_plan(request, host)
     _check(plan, cameras)
+    _check_demonstrator(plan, host)
     with open_folder(out, cameras) as folder:
         finished = folder.finished()
         run = run_suite(request, host=host, out=folder.run, resources=resources, progress=progress()).run
@@ -114,6 +117,34 @@ def _check(plan: Plan, cameras: Cameras) -> None:
         if camera not in env.cameras:
             hint = did_you_mean(camera, env.cameras) or f"it has {', '.join(env.cameras) or 'none'}"
             raise GrinningFaceError(f"{env.id} has no camera {camera!r}", where="--cameras", hint=hint)
+
+
+def _check_demonstrator(plan: Plan, host: PluginHost) -> None:
+    """Whether a policy that knows which of its actions aren't to be imitated can be asked."""
+    why = _unasked(plan)
+    if not why or plan.policy.interface:  # a checkpoint or a server isn't loaded twice for this
+        return
+    with _loaded(plan, host, replace(plan.env.action, hz=plan.control_hz), slots=1) as policy:
+        if isinstance(policy, Demonstrator):
+            what = f"it knows which of its actions aren't to be imitated, and can't be asked while it is filmed: {why}"
+            hint = "make it privileged and blind; or remove its `imitable`, and everything that it does is to be imitated"
+            raise MismatchError(what, where=plan.policy.id, hint=hint)
+
+
+def _unasked(plan: Plan) -> str:
+    """Why a policy isn't asked while its episodes are filmed; empty if it is."""
+    if not plan.policy.privileged:
+        return "it isn't privileged"
+    return "it looks through cameras" if plan.interface.observes.cameras else ""
+
+
+@contextlib.contextmanager
+def _loaded(plan: Plan, host: PluginHost, action: ActionSpec, slots: int) -> Iterator[Policy]:
+    """The policy, in this process."""
+    context = PolicyContext(env=replace(plan.env, action=action), action=action, slots=slots, plugin_files=host.files)
+    request = LoadPolicy(spec=plan.policy, config=plan.policy_config, context=context, files=())
+    with contextlib.closing(load_policy(request)) as policy:
+        yield policy
 
 
 class _Recorder:
@@ -176,7 +207,8 @@ class _Recorder:
 
     def _write(self, env: BatchEnv, layout: Layout, todo: Sequence[int], slots: int) -> None:
         with self._demonstrator(env, slots) as demonstrator:
-            filming = Filming(env, self._cameras, demonstrator, slots=slots, threads=self._resources.threads)
+            proprio, threads = self._plan.interface.observes.proprio, self._resources.threads
+            filming = Filming(env, self._cameras, demonstrator, proprio=proprio, slots=slots, threads=threads)
             done: dict[int, dict[int, Recorded]] = {file: {} for file in todo}
             with contextlib.closing(filming.play(self._takes(todo))) as played:
                 for take, recorded in played:
@@ -215,12 +247,9 @@ class _Recorder:
 
     @contextlib.contextmanager
     def _demonstrator(self, env: BatchEnv, slots: int) -> Iterator[Demonstrator | None]:
-        """Who knows which actions aren't to be imitated; nobody for a policy that looks, or that says nothing about it."""
-        plan = self._plan
-        if not plan.policy.privileged or plan.interface.observes.cameras:
+        """Who knows which actions aren't to be imitated; nobody for a policy that isn't asked or says nothing about it."""
+        if _unasked(self._plan):
             yield None
             return
-        context = PolicyContext(env=replace(plan.env, action=env.action), action=env.action, slots=slots)
-        policy = make_policy(LoadPolicy(spec=plan.policy, config=plan.policy_config, context=context, files=()))
-        with contextlib.closing(policy):
+        with _loaded(self._plan, self._host, env.action, slots) as policy:
             yield policy if isinstance(policy, Demonstrator) else None

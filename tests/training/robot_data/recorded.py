@@ -21,11 +21,19 @@ def plugins() -> PluginHost:
     return load_plugins()
 
 
-def record_few(out: Path, *, cameras: Cameras = CAMERAS, slots: int = 4, progress: Any = Quiet, **request: Any) -> Demos:
+def record_few(
+    out: Path,
+    *,
+    cameras: Cameras = CAMERAS,
+    slots: int = 4,
+    progress: Any = Quiet,
+    host: PluginHost | None = None,
+    **request: Any,
+) -> Demos:
     """Record the first three scenes of gf/smoke@1, or what ``request`` says."""
     asked = Request(**{"suite": "gf/smoke@1", "policy": "gf/expert-v1", "limit": 3, **request})
     resources = Resources(slots=slots, threads=1, in_process=True)
-    return record(asked, cameras, host=plugins(), out=out, resources=resources, progress=progress)
+    return record(asked, cameras, host=host or plugins(), out=out, resources=resources, progress=progress)
 
 
 def demos(base: Path) -> Path:

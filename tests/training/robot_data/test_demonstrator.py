@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gf_core.errors import MismatchError
 from gf_core.evaluation import Request, Resources, run_suite
+from gf_core.plugins import PluginHost, load_plugins
 from gf_core.runs import read_run
 from gf_core.training.demos.filming import Cameras
 from gf_core.training.lerobot import RobotDataset
@@ -16,6 +18,55 @@ from gf_core.training.samples import Wanted
 from .recorded import plugins, record_few
 
 TINY = Cameras(names=("third",), size=(16, 16), format="png")
+
+OWN = """
+from dataclasses import replace
+
+from gf_core.hookspecs import hookimpl
+from gf_core.specs import Observes
+from gf_policies.demonstrator import make_demonstrator
+from gf_policies.plugin import POLICIES
+
+gf_api_version = 1
+
+
+@hookimpl
+def gf_register_policies(register):
+    spec = next(spec for spec in POLICIES if spec.id == "gf/demonstrator-v1")
+    told = replace(spec, id="local/told-v1", entry_point=f"{__name__}:told", observes=Observes(proprio=True))
+    register(told)
+    register(replace(told, id="local/untold-v1", entry_point=f"{__name__}:untold", observes=Observes(proprio=False)))
+    register(replace(told, id="local/looking-v1", observes=Observes(cameras=("third",))))
+    register(replace(told, id="local/outside-v1", privileged=False, reads=()))
+
+
+def told(config, context):
+    return _checked(make_demonstrator(config, context), proprio=True)
+
+
+def untold(config, context):
+    return _checked(make_demonstrator(config, context), proprio=False)
+
+
+def _checked(demonstrator, proprio):
+    act = demonstrator.act
+
+    def check_and_act(observation):
+        assert (observation.proprio is not None) == proprio
+        assert not proprio or len(observation.proprio) == len(observation.slots)
+        return act(observation)
+
+    demonstrator.act = check_and_act
+    return demonstrator
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> PluginHost:
+    """The plugins with demonstrators that observe something else than the shipped one."""
+    file = tmp_path_factory.mktemp("own") / "own_demonstrators.py"
+    file.write_text(OWN)
+    return load_plugins([file])
 
 
 def test_without_errors_it_is_the_expert_bit_for_bit(demos: Path, tmp_path: Path) -> None:
@@ -92,3 +143,21 @@ def test_what_goes_wrong_depends_on_the_seed_alone(erring: RobotDataset, tmp_pat
         run = run_suite(request, host=plugins(), out=tmp_path / str(seed), resources=Resources(in_process=True)).run
         actions = run.trajectory("id-u1f4aa-0").actions
         assert np.array_equal(actions, erring.chunk(1, 0, erring.episodes[1].length)[0]) is same
+
+
+@pytest.mark.parametrize("policy", ["local/told-v1", "local/untold-v1"])
+def test_a_demonstrator_is_told_the_state_as_in_the_run(policy: str, own: PluginHost, tmp_path: Path) -> None:
+    asked = {"policy": policy, "policy_config": ("retries=1",), "limit": 1, "env_config": ("render=fast",)}
+    found = record_few(tmp_path / "out", cameras=TINY, host=own, **asked)
+    assert len(RobotDataset(tmp_path / "out")) < found.frames
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"), [("local/looking-v1", "it looks through cameras"), ("local/outside-v1", "it isn't privileged")]
+)
+def test_a_demonstrator_that_cannot_be_asked_is_refused_before_the_run(
+    policy: str, why: str, own: PluginHost, tmp_path: Path
+) -> None:
+    with pytest.raises(MismatchError, match=f"{policy}: it knows which of its actions aren't to be imitated.*: {why}"):
+        record_few(tmp_path / "out", cameras=TINY, host=own, policy=policy, limit=1)
+    assert not (tmp_path / "out").exists()
