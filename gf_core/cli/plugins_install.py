@@ -123,8 +123,10 @@ def install_command(wanted: str, indexes: tuple[str, ...], upgrade: bool, build:
     source = entry.source if entry is not None else given_source(wanted)
     if entry is not None:
         _show_entry(entry)
-    if source.builds and not _agreed(f"To find out what {source.text} needs, pip runs its build code now. Do that?", yes):
-        return _left()
+    if source.builds or build:
+        what = "builds what has no wheel now, which runs its code" if build else "runs its build code now"
+        if not _agreed(f"To find out what {source.text} needs, pip {what}. Do that?", yes):
+            return _left()
     changes = plan(source, build=build, upgrade=upgrade)
     if not changes:
         click.echo("that version of it, and what it needs, is installed already")

@@ -69,7 +69,7 @@ def plan(source: Source, *, build: bool, upgrade: bool) -> list[Change]:
 
     Args:
         source: what is asked for. One that builds runs its build code here: ask before.
-        build: whether what it needs may be built, too.
+        build: whether what has no wheel may be built, it or what it needs. That runs here, too: ask before.
         upgrade: whether what fits already is replaced by a newer one.
 
     Returns:

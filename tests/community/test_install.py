@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -154,6 +155,10 @@ def test_build_code_runs_only_after_a_yes(room: Room, write_index: WriteIndex, t
     code, output = room.gf_asked("n\n", "install", str(project))
     assert code == 1, output
     assert "pip runs its build code now. Do that?" in output
+    shutil.make_archive(str(room.wheels / "acme-built-0.1.0"), "gztar", tmp_path, "acme-built")
+    code, output = room.gf_asked("n\n", "install", "acme-built==0.1.0", "--build")
+    assert code == 1, output
+    assert "pip builds what has no wheel now, which runs its code. Do that?" in output
     make_wheel(room.wheels, "acme-lure", needs=[f"acme-built @ {project.as_uri()}"])
     refused = room.gf("install", "acme-lure==0.1.0", "--yes")
     assert "acme-lure needs acme-built @ file:" in refused.stderr
