@@ -35,6 +35,7 @@ from gf_core.training.contracts import Backbone
 from gf_core.training.conventions import conventions_from_json, conventions_to_json
 from gf_core.training.job import save_tensors, writing
 from gf_core.training.model import VLA
+from gf_core.training.normalizer import Normalizer
 from gf_core.training.recipe import Recipe, complete
 from gf_core.training.samples import Conventions, Frame, Manifest, Sample
 from gf_core.training.schedule import count_by_role, trainable
@@ -283,13 +284,17 @@ def begin(link: Link, host: PluginHost, before: VLA | None) -> VLA:
     """A link's policy before its first stage.
 
     What the policy before has comes along: its backbone with all that techniques added to it, and of the heads that both have the
-    weights, tokens, queries and what they found in their data. Normalisation is that of the new data.
+    weights, tokens, queries and what they found in their data. Normalisation is that of the new data, and of a trained link as
+    recorded.
     """
     backbone: Backbone | None = None
     if before is not None:
         before.rows.remove()
         backbone = before.backbone
     vla = make_policy(link.recipe, host, link.conventions, backbone)
+    if recorded := link.normalization:
+        vla.action_normalizer = Normalizer.from_json(recorded["actions"])
+        vla.proprio_normalizer = Normalizer.from_json(recorded["proprio"]) if recorded["proprio"] else None
     for name, state in link.heads.items():
         vla.head(name).load_state(state)
     if before is not None:

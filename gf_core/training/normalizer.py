@@ -24,7 +24,8 @@ class Normalizer:
 
     ``min-max`` maps [min, max] and ``quantile`` [1st, 99th percentile] to [-1, 1], without clipping (OpenVLA, arXiv
     2406.09246, clips; then what
-    lies outside can't be told apart); ``z-score`` gives mean 0 and standard deviation 1.
+    lies outside can't be told apart); ``z-score`` gives mean 0 and standard deviation 1. An element that moves in so few frames
+    that these don't see it is mapped by ``min-max``: else actions of those frames would be thousands.
     """
 
     kind: Kind
@@ -39,8 +40,8 @@ class Normalizer:
             kind: what is mapped where.
             statistics: of the data set.
             names: of the elements, for errors.
-            still: scale of elements that don't move in the data: 1 for what a policy reads, so that one which moves later isn't
-                blown up, STILL for what it predicts, so that its error isn't.
+            still: scale of elements that don't move in the data, or hardly ever and not farther than this: 1 for what a policy
+                reads, so that one which moves later isn't blown up, STILL for what it predicts, so that its error isn't.
 
         Raises:
             GrinningFaceError: an unknown kind, or statistics that aren't finite.
@@ -57,6 +58,9 @@ class Normalizer:
         if bad := np.flatnonzero(~np.isfinite(lows + highs)).tolist():
             which = ", ".join(names[i] if i < len(names) else str(i) for i in bad)
             raise GrinningFaceError(f"the data set's statistics aren't finite for {which}", hint="record the data set again")
+        least, most = np.asarray(statistics.min, np.float64), np.asarray(statistics.max, np.float64)
+        rare = (highs - lows < 2 * STILL) & (most - least > 2 * still)
+        lows, highs = np.where(rare, least, lows), np.where(rare, most, highs)
         scale = (highs - lows) / 2
         return Normalizer(
             kind=kind,

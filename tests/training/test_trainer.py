@@ -22,7 +22,7 @@ from gf_core.errors import GrinningFaceError, MismatchError
 from gf_core.studies.recipes import Training
 from gf_core.training.checkpoint import load_checkpoint
 from gf_core.training.dry_run import plan_job
-from gf_core.training.normalizer import STILL, Normalizer
+from gf_core.training.normalizer import STILL, Kind, Normalizer
 from gf_core.training.running import Job
 from gf_core.training.samples import Sample, Wanted
 from gf_core.training.schedule import make_optimizer
@@ -463,3 +463,30 @@ def test_an_element_that_stands_still_is_predicted_as_exactly_as_it_stands() -> 
     still = small.statistics(np.tile(np.float32([[0.0, 0.5]]), (10, 1)))
     normalizer = Normalizer.fit("quantile", still, still=STILL)
     assert np.abs(normalizer.denormalize(np.float32([0.03, -0.03])) - [0.0, 0.5]).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["quantile", "min-max"])
+def test_an_element_that_moves_rarely_is_normalised_by_its_range(kind: Kind) -> None:
+    actions = np.random.default_rng(0).uniform(-0.01, 0.01, (1000, 3)).astype(np.float32)
+    actions[:, 0] = 0
+    actions[:9, 0] = [0.3, -0.3, 0.3, 0.1, 0.2, 0.3, -0.1, 0.3, 0.3]
+    actions[:, 2] = 0.5
+    statistics = small.statistics(actions)
+    normalizer = Normalizer.fit(kind, statistics, still=STILL)
+    assert np.abs(normalizer.normalize(actions)).max(0) == pytest.approx([1, 1, 0], abs=0.03)
+    assert normalizer.scale[0] == pytest.approx(0.3)
+    assert normalizer.scale[2] == STILL
+    assert Normalizer.fit(kind, statistics).scale[2] == 1
+
+
+def test_a_checkpoint_keeps_the_normalisers_that_it_was_trained_with(
+    make_job: Make, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a later version makes of the same statistics."""
+    job = make_job(recipe(steps=1))
+    checkpoint = train(job, watched())
+    before = load_checkpoint(checkpoint, job.host).vla
+    fit = Normalizer.fit
+    monkeypatch.setattr(Normalizer, "fit", lambda kind, *rest, **more: fit("min-max", *rest, **more))
+    after = load_checkpoint(checkpoint, job.host).vla
+    assert (after.action_normalizer, after.proprio_normalizer) == (before.action_normalizer, before.proprio_normalizer)
