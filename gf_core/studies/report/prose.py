@@ -17,8 +17,10 @@ from gf_core.summary import MetricDecl
 
 def paragraph(evidence: StudyEvidence, tables: Sequence[Table], questions: Sequence[Questions], names: Names) -> list[str]:
     """Sentences: how much of the matrix there is, then for the headline split of each suite what was observed, which contrasts
-    separate and which don't, who recognizes no more than guessing does, and what the vision-language models knew."""
-    return [_coverage(evidence), *(s for table in tables if table.headline for s in _table(table, questions, names))]
+    separate and which don't, who recognizes no more than guessing does, and what the vision-language models knew. What holds of
+    several suites is said once."""
+    told = (s for table in tables if table.headline for s in _table(table, questions, names))
+    return list(dict.fromkeys([_coverage(evidence), *told]))
 
 
 def _coverage(evidence: StudyEvidence) -> str:
@@ -60,7 +62,8 @@ def _unclaimed(table: Table, names: Names) -> Iterator[str]:
         ("fewer than two targets", [row for row in rows if row not in few]),
     ):
         if found:
-            yield f"Nothing can be said of {joined(names[row.condition] for row in found)} as techniques: {why}."
+            kind = "a technique" if len(found) == 1 else "techniques"
+            yield f"Nothing can be said of {joined(names[row.condition] for row in found)} as {kind}: {why}."
 
 
 def _range(table: Table, decl: MetricDecl, names: Names) -> str:
