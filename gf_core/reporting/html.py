@@ -72,6 +72,7 @@ def to_html(evidence: Sequence[Evidence], faces: Faces, strips: Sequence[Strip] 
         strips=list(zip(runs.values(), strips, strict=True)) if strips else [],
         faces=faces.used,
         level=f"{100 * LEVEL:g}",
+        by_chance=prose.BY_CHANCE,
         resamples=RESAMPLES,
         power=f"{100 * POWER:g}",
         rankable=RANKABLE_EPISODES,

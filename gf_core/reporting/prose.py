@@ -15,8 +15,8 @@ HEADLINE = "val"
 """The split that a summary speaks of; a suite without it is spoken of by its last."""
 
 _MOST = 8
-_BY_CHANCE = round(2 / (1 - LEVEL))
-"""Of so many intervals one lies above what is true."""
+BY_CHANCE = round(2 / (1 - LEVEL))
+"""Of so many intervals at the level one lies above what is true."""
 
 
 def headline_split(splits: Sequence[str]) -> str:
@@ -66,7 +66,7 @@ def read_control(number: int, controls: Controls, name: str) -> str:
     told = [split for split, rate in row.blind.items() if _above(rate, controls.chance)]
     if told:
         often = f"it finds the target with a {' and a '.join(told)} instruction more often than by guessing"
-        parts.append(f"{often}: something else gives it away, or it is chance, as in one of {_BY_CHANCE} such comparisons")
+        parts.append(f"{often}: something else gives it away, or it is chance, as in one of {BY_CHANCE} such comparisons")
     return "; ".join(parts) + "." if parts else f"{name} has too few episodes of the control splits."
 
 
