@@ -90,6 +90,26 @@ def test_codes_are_in_use_and_tell_the_ways_apart(learned: Any) -> None:
     assert sum(most.values()) / len(labels) > 0.8  # always guessing one way is right for a quarter
 
 
+def test_a_pair_in_which_nothing_moves_leaves_the_others_their_say() -> None:
+    """With vectors of exactly unit length its gradient was thousands of times that of all others together."""
+    torch.manual_seed(0)
+    sizes = {"codes": 1, "codebook": 8, "code_dim": 8, "image_size": 16, "patch": 4, "width": 32, "layers": 1}
+    model = InverseDynamics(IdmConfig(horizon=1, camera="front", **sizes))
+    frames = torch.randint(0, 256, (2, 8, 16, 16, 3), dtype=torch.uint8)
+
+    def gradient(still: bool) -> float:
+        later = frames[1].clone()
+        if still:
+            later[0] = frames[0, 0]
+            later[0, 0, 0] += 1
+        torch.manual_seed(1)
+        parameters = [p for name, p in model.named_parameters() if name.startswith(("encoder", "to_code"))]
+        found = torch.autograd.grad(model.loss(frames[0], later), parameters)
+        return float(torch.stack([one.norm() for one in found]).norm())
+
+    assert gradient(still=True) < 3 * gradient(still=False)
+
+
 def label(vla: VLA, samples: list[Sample]) -> list[tuple[tuple[int, ...], str]]:
     method = predicting(carried(vla))
     source = method.sources({"film": Given("film", samples, robot=True)})["film"]
