@@ -14,12 +14,15 @@ from gf_core._problems import shorten
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli.display import duration
 from gf_core.cli.run import INTERRUPTED
+from gf_core.cli.study_pack import command as pack
 from gf_core.cli.study_report import command as report
 from gf_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gf_core.studies.document import Study
-    from gf_core.studies.folder import CellState, StudyResults
+    from gf_core.studies.folder import CellState
     from gf_core.studies.tasks import Means
 
 FAILED = 1
@@ -39,6 +42,7 @@ def command() -> None:
 
 
 command.add_command(report)
+command.add_command(pack)
 
 
 @command.command("run")
@@ -110,7 +114,7 @@ def run(
     except KeyboardInterrupt:
         click.echo("interrupted; what is done is kept, and the same command again goes on from there", err=True)
         return INTERRUPTED
-    _tell(results, as_json)
+    _tell(results.study, results.states, place, as_json)
     chosen = select_cells(loaded, only)
     return FAILED if any(state.state != "done" for state in results.states if state.cell in chosen) else 0
 
@@ -119,15 +123,18 @@ def run(
 @click.argument("path", type=click.Path(path_type=Path), metavar="DIR")
 @json_option
 def show(path: Path, as_json: bool) -> None:
-    """Say how far every cell of the study in DIR is.
+    """Say how far every cell of the study in DIR is, a directory or a file that `gf study pack` wrote.
 
     \b
     Example:
       gf study show studies/inheritance
     """
     from gf_core.studies.folder import read_study
+    from gf_core.studies.packing import opened
 
-    _tell(read_study(path), as_json)
+    with opened(path) as folder:
+        results = read_study(folder)
+        _tell(results.study, results.states, path, as_json)
 
 
 def _means(jobs: int | None, device: str, plugin_files: tuple[Path, ...]) -> Means:
@@ -162,8 +169,14 @@ def _tell_plan(study: Study, cells: list[str], as_json: bool) -> None:
         click.echo(f"  {cell}")
 
 
-def _tell(results: StudyResults, as_json: bool) -> None:
-    states, study = results.states, results.study
+def _tell(study: Study, states: Sequence[CellState], place: Path, as_json: bool) -> None:
+    tell_states(study, states, as_json)
+    if not as_json and any(state.state == "done" for state in states):
+        click.echo(f"reported with  gf study report {place}")
+
+
+def tell_states(study: Study, states: Sequence[CellState], as_json: bool) -> None:
+    """How far each cell is: a table, or a document of kind ``study_state``."""
     if as_json:
         rows = [_row(state) for state in states]
         print_json("study_state", {"study": study.name, "study_sha256": study.sha256, "cells": rows})
@@ -172,8 +185,6 @@ def _tell(results: StudyResults, as_json: bool) -> None:
     print_table(["cell", "state", "value", "took", ""], [_cells(state) for state in states])
     counts = Counter(state.state for state in states)
     click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
-    if counts["done"]:
-        click.echo(f"reported with  gf study report {results.folder.path}")
 
 
 def _row(state: CellState) -> dict[str, Any]:

@@ -32,27 +32,31 @@ def command(
     plugin_files: Sequence[Path],
     as_json: bool,
 ) -> None:
-    """Show what the study in DIR came to: each arm's rates over its seeds, the contrasts that the study named, probes, sweeps,
-    and which cells are missing and why.
+    """Show what the study in DIR, a directory or a file that `gf study pack` wrote, came to: each arm's rates over its seeds, the
+    contrasts that the study named, probes, sweeps, and which cells are missing and why.
 
     \b
     Examples:
       gf study report studies/inheritance
       gf study report studies/inheritance --html studies/inheritance/report.html
       gf study report studies/inheritance --html to-send.html --no-links
-      gf study report studies/inheritance --json
+      gf study report inheritance.zip --json
     """
     from gf_core.reporting import check_place, write_page
+    from gf_core.studies.packing import opened
     from gf_core.studies.report import study_page, to_document
     from gf_core.studies.report.evidence import read_evidence_of_study
 
     if page is not None:
         check_place(page)
     host = make_host(plugin_files)
-    evidence = read_evidence_of_study(directory, suite_loader(file, host), defaults_loader(host))
+    with opened(directory) as folder:
+        evidence = read_evidence_of_study(folder, suite_loader(file, host), defaults_loader(host))
+        links = not no_links and folder == directory  # what a pack unzips to is gone before the page is read
+        if page is not None:
+            with watching() as watch:
+                text = study_page(evidence, host, page, gallery=not no_gallery, links=links, watch=watch)
     if page is not None:
-        with watching() as watch:
-            text = study_page(evidence, host, page, gallery=not no_gallery, links=not no_links, watch=watch)
         size = write_page(page, text)
         click.echo(f"wrote {page} ({size / 1e6:.1f} MB)", err=as_json)
     if as_json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,8 @@ from gf_core.schemas import load_document
 from gf_core.studies.document import Cell, Study
 
 STUDY, CHOICES, RECORD, PROBE, LOCK, LOG = "study.json", "choices.json", "cell.json", "probe.json", ".lock", "log.txt"
+CONTROLS = "controls"
+"""Folder of a study with runs of other policies, which are shown beside its arms."""
 CHECKPOINT = "training/checkpoint"
 """A cell's checkpoint, from the cell's directory."""
 _TRAINED = ("fronts", "sweeps", "cells")
@@ -195,7 +197,17 @@ def read_record(path: Path) -> CellRecord | None:
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write a document whole."""
-    write_whole(path, (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_whole(path, document_bytes(document))
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """A document as it lies in a study's directory."""
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def choices_document(study: Study, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """choices.json, of an entry for each group."""
+    return {"schema_version": "1.0", "kind": "study_choices", "study_sha256": study.sha256, "choices": list(choices)}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from gf_core.evaluation import load_suite
 from gf_core.reporting import read_report
 from gf_core.runs import EPISODES, read_run
 from gf_core.studies.document import Evaluation, Study, Sweep
-from gf_core.studies.folder import CHOICES, StudyFolder, write_document
+from gf_core.studies.folder import CHOICES, StudyFolder, choices_document, write_document
 from gf_core.studies.pool import Ended
 from gf_core.studies.trainings import drop_weights
 
@@ -87,8 +87,7 @@ def choose(study: Study, folder: StudyFolder, group: Group, failed: Mapping[int,
 
 def write_choices(study: Study, folder: StudyFolder, choices: Sequence[Mapping[str, Any]]) -> None:
     """Write choices.json."""
-    document = {"schema_version": "1.0", "kind": "study_choices", "study_sha256": study.sha256, "choices": list(choices)}
-    write_document(folder.path / CHOICES, document)
+    write_document(folder.path / CHOICES, choices_document(study, choices))
 
 
 def _best(tried: Sequence[Tried]) -> int:

@@ -15,11 +15,8 @@ from gf_core.reporting.tables import label
 from gf_core.runs import EPISODES, RUN
 from gf_core.schemas import load_document
 from gf_core.studies.document import Cell, Study
-from gf_core.studies.folder import CellState, read_study
+from gf_core.studies.folder import CONTROLS, CellState, read_study
 from gf_core.studies.report.curves import Curve, read_curves
-
-CONTROLS = "controls"
-"""Folder of a study with runs of other policies, which are shown beside its arms."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -9,8 +9,8 @@ doi:10.1109/ACCESS.2022.3147670), and entries that fall out of use get another p
 is used is the known failure. Straight-through gradients with VQ-VAE's codebook and commitment terms (arXiv 1711.00937) failed
 that way on moving squares; so did an encoder that reads both frames at once.
 
-Where it differs from LAPA: plain transformers instead of a C-ViViT; vectors of unit length (ViT-VQGAN, arXiv 2110.04627), shorter
-where hardly anything moves; the decoder predicts the change of each pixel.
+Where it differs from LAPA: plain transformers instead of a C-ViViT; vectors of unit length (ViT-VQGAN, arXiv 2110.04627), of less
+where both frames give nearly the same; the decoder predicts the change of each pixel.
 """
 
 from __future__ import annotations
@@ -158,11 +158,11 @@ class InverseDynamics(nn.Module):
         return functional.unfold(images, patch, stride=patch).transpose(1, 2)
 
     def _encode(self, before: Tensor, after: Tensor) -> Tensor:
-        """``(B, codes, code_dim)``, of unit length where something moves."""
+        """``(B, codes, code_dim)``, of unit length unless both frames give nearly the same."""
         patches = self.patch(torch.cat([after, before])) + self.place
         tokens = torch.cat([self.query.expand(len(patches), -1, -1), patches], dim=1)
         later, earlier = self.to_code(self.encoder(tokens)[:, : self.config.codes]).chunk(2)
-        return _direction(later - earlier)
+        return direction(later - earlier)
 
     def _nearest(self, vectors: Tensor) -> Tensor:
         similarity: Tensor = vectors @ functional.normalize(self.codebook, dim=-1).T
@@ -175,12 +175,12 @@ class InverseDynamics(nn.Module):
         return change
 
 
-def _direction(vectors: Tensor) -> Tensor:
+def direction(vectors: Tensor) -> Tensor:
     """``(..., D)`` of nearly unit length; of vectors much shorter than :data:`SOFT`, in proportion to it.
 
-    Dividing by the length itself multiplies gradients by its inverse: the one pair in a batch in which hardly anything moves then
-    has a gradient 1,000 to 60,000 times that of all others, and clipping leaves nothing of theirs (measured on demonstrations of
-    gf/demos@1: in two of five steps).
+    Dividing by the length itself multiplies gradients by its inverse. Then one pair in a batch whose vectors come out nearly alike
+    has a gradient 1,000 to 60,000 times that of all others, and clipping leaves nothing of theirs (measured on demonstrations
+    of gf/demos@1: in a quarter of the steps).
     """
     return vectors * torch.rsqrt(vectors.square().sum(-1, keepdim=True) + SOFT**2)
 

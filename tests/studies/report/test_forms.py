@@ -301,6 +301,20 @@ def test_the_command_prints_text_and_json_and_writes_a_page_with_pictures(played
     ) or "No pictures" in (found.source)
 
 
+def test_a_packed_study_has_a_page_without_links(played: Path, tmp_path: Path, capsys: Capture) -> None:
+    pack, page = tmp_path / "study.zip", tmp_path / "report.html"
+    assert main(["study", "pack", str(played), "--out", str(pack)]) == 0
+    capsys.readouterr()
+    assert main(["study", "report", str(pack), "--html", str(page), "--json"]) == 0
+    numbers = capsys.readouterr().out
+    found = Page(page.read_text(encoding="utf-8"))
+    check_structure(found)
+    assert {link.attributes["href"][0] for link in found.named("a")} == {"#"}
+    assert str(tmp_path) not in found.source
+    assert main(["study", "report", str(played), "--json"]) == 0
+    assert capsys.readouterr().out == numbers
+
+
 def test_mistakes_are_explained(played: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["study", "report", str(tmp_path)]) == 2
     assert "holds no study.json" in capsys.readouterr().err

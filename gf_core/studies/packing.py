@@ -1,0 +1,235 @@
+"""A study as one file: all that its report is counted from, without data, weights, trajectories and logs.
+
+A pack is a zip of the documents of a study's directory under their own names, so unzipped it is such a directory again, and a
+report of it has the same numbers. Several directories and packs of one study go into one: cells that several machines
+computed come together that way. The same documents give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gf_core._files import write_whole
+from gf_core._problems import shorten
+from gf_core.canonical import sha256
+from gf_core.errors import GrinningFaceError, RunDirectoryError
+from gf_core.runs import EPISODES, RUN, differences
+from gf_core.studies.document import Cell, Study
+from gf_core.studies.folder import (
+    CHOICES,
+    CONTROLS,
+    PROBE,
+    RECORD,
+    STUDY,
+    CellState,
+    StudyResults,
+    choices_document,
+    document_bytes,
+    read_study,
+)
+
+METRICS = "training/metrics.jsonl"
+_RUN_FILES = (RUN, EPISODES)
+_PART = r"(?!\.{1,2}/)[^/\\:\x00-\x1f]{1,255}"
+_KNOWN = re.compile(
+    rf"{STUDY}|{CHOICES}"
+    rf"|cells/(?:{_PART}/){{4}}(?:{RECORD}|{PROBE}|{METRICS}|runs/{_PART}/(?:{RUN}|{EPISODES}))"
+    rf"|{CONTROLS}/(?:{_PART}/){{1,2}}(?:{RUN}|{EPISODES})"
+)
+_MOST_FILES = 200_000
+_MOST_BYTES = 2 * 1024**3
+"""Of a pack's files together: 1,500 cells of 1,200 episodes have about as much."""
+_BEGAN = (1980, 1, 1, 0, 0, 0)
+"""Zip's first moment: the same documents give the same bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What went into a pack.
+
+    Attributes:
+        study: which study.
+        states: every cell of the matrix, in the study's order, as it is in the pack: ``done``, ``failed``, or without results.
+        size: of the file [bytes].
+    """
+
+    study: Study
+    states: tuple[CellState, ...]
+    size: int
+
+
+def pack(places: Sequence[Path], out: Path) -> Packed:
+    """Write one file of a study's directories and packs.
+
+    A cell that is finished in one place and isn't in another is taken from the first; one that failed everywhere is packed with
+    its reason; one that was begun is left out.
+
+    Args:
+        places: directories that ``gf study run`` wrote, and packs, of one study.
+        out: the file; what was there is replaced.
+
+    Raises:
+        GrinningFaceError: a place isn't a study, they are of different studies, or two of them finished a cell, chose a value or
+            played a control differently; or the file can't be written.
+    """
+    with ExitStack() as stack:
+        found = [(place, read_study(stack.enter_context(opened(place)))) for place in places]
+        study = _one_study(found)
+        files, states = _gather(found)
+        _check_data(study, states)
+        documents = {STUDY: document_bytes(study.document)}
+        if choices := _choices(found, study):
+            documents[CHOICES] = document_bytes(choices_document(study, choices))
+        write_whole(out, lambda file: _write(file, documents, files))
+    return Packed(study=study, states=states, size=out.stat().st_size)
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Path]:
+    """A study's directory: the one that is given, or what a pack unzips to, for a while.
+
+    Raises:
+        RunDirectoryError: a file is no pack, is damaged, or holds what no pack holds.
+    """
+    if not place.is_file():
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="gf-study-") as folder:
+        try:
+            with zipfile.ZipFile(place) as archive:
+                _unzip(archive, Path(folder), place)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError, RuntimeError) as error:
+            hint = "give a study's directory, or a file that `gf study pack` wrote"
+            raise RunDirectoryError(f"is no study's pack, or a damaged one ({error})", where=str(place), hint=hint) from error
+        yield Path(folder)
+
+
+def _unzip(archive: zipfile.ZipFile, folder: Path, place: Path) -> None:
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    strange = [name for name in names if not _KNOWN.fullmatch(name)]
+    if strange:
+        what = f"holds {shorten(strange[0], 80)!r}, which no study's pack holds"
+        raise RunDirectoryError(what, where=str(place), hint="pack the study anew with `gf study pack`")
+    if len(set(names)) != len(names) or len(names) > _MOST_FILES or sum(member.file_size for member in members) > _MOST_BYTES:
+        raise RunDirectoryError("holds a file twice, or more than a study has", where=str(place))
+    for member in members:
+        target = folder / member.filename
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(member) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)  # ends at the size that was counted above, or with BadZipFile
+
+
+def _one_study(found: Sequence[tuple[Path, StudyResults]]) -> Study:
+    (first, results), *others = found
+    for place, other in others:
+        if other.study.sha256 != results.study.sha256:
+            different = differences(results.study.document, other.study.document)
+            shown = "; ".join(different[:4]) + ("; …" if len(different) > 4 else "")
+            raise RunDirectoryError(f"holds another study than {first}: {shown}", where=str(place), hint="pack it by itself")
+    return results.study
+
+
+def _gather(found: Sequence[tuple[Path, StudyResults]]) -> tuple[dict[str, Path], tuple[CellState, ...]]:
+    """Names in the pack to files; and what became of each cell."""
+    files: dict[str, Path] = {}
+    states = []
+    for number, cell in enumerate(found[0][1].study.cells):
+        place, state = _best(cell, [(place, results.states[number]) for place, results in found])
+        if state.record is not None and not state.damaged:
+            root = next(results.folder.path for where, results in found if where == place)
+            files |= {file.relative_to(root).as_posix(): file for file in _files(state)}
+        states.append(state)
+    for place, results in found:
+        for name, file in _controls(results.folder.path).items():
+            if name in files and not _same(files[name], file):
+                what = f"{name} isn't the same as in another place"
+                raise RunDirectoryError(what, where=str(place), hint=f"rename one of the two below {CONTROLS}/")
+            files.setdefault(name, file)
+    return files, tuple(states)
+
+
+def _best(cell: Cell, states: Sequence[tuple[Path, CellState]]) -> tuple[Path, CellState]:
+    """Where a cell is farthest.
+
+    Raises:
+        RunDirectoryError: it was finished twice, with different results.
+    """
+    done = [(place, state) for place, state in states if state.state == "done"]
+    for place, state in done[1:]:
+        if any(not _same(mine, theirs) for mine, theirs in zip(_files(done[0][1]), _files(state), strict=False)):
+            what = f"cell {cell.id} is finished in {done[0][0]} too, with other results"
+            raise RunDirectoryError(what, where=str(place), hint="a seed counts once: leave one of the two places out")
+    order = ("done", "failed", "started", "to do")
+    return (done or sorted(states, key=lambda one: (one[1].damaged, order.index(one[1].state))))[0]
+
+
+def _check_data(study: Study, states: Sequence[CellState]) -> None:
+    """Raise RunDirectoryError where finished cells were trained on different data of one name."""
+    seen: dict[str, tuple[str, str]] = {}
+    for state in states:
+        hashes = state.record.document["data"] if state.state == "done" and state.record else {}
+        for source, digest in hashes.items():
+            name = study.arms[state.cell.arm].data.get(source, source)
+            other, cell = seen.setdefault(name, (digest, state.cell.id))
+            if other != digest:
+                what = f"cells {cell} and {state.cell.id} were trained on different data {name!r}"
+                raise RunDirectoryError(what, hint="make data once, and copy DIR/data to every machine before `gf study run`")
+
+
+def _files(state: CellState) -> list[Path]:
+    """What a cell's results are counted from: its record first."""
+    record = state.record
+    if record is None:
+        return []
+    runs = [run.path / name for run in record.runs.values() for name in _RUN_FILES]
+    more = [*([record.probe] if record.probe else []), record.metrics]
+    return [record.path / RECORD, *runs, *(file for file in more if file.is_file())]
+
+
+def _controls(root: Path) -> dict[str, Path]:
+    folder = root / CONTROLS
+    runs = [run.parent for pattern in (f"*/{RUN}", f"*/*/{RUN}") for run in folder.glob(pattern)]
+    found = [run / name for run in runs for name in _RUN_FILES if (run / name).is_file()]
+    return {file.relative_to(root).as_posix(): file for file in found}
+
+
+def _choices(found: Sequence[tuple[Path, StudyResults]], study: Study) -> list[Mapping[str, Any]]:
+    """What sweeps chose, in the study's order.
+
+    Raises:
+        RunDirectoryError: two places chose differently.
+    """
+    chosen: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    for place, results in found:
+        for group, entry in results.choices.items():
+            if chosen.setdefault(group, entry) != entry:
+                what = f"the sweep of {'/'.join(group)} isn't the same as in another place"
+                hint = "cells with different values aren't seeds of one thing: sweep once, and copy choices.json to every machine"
+                raise RunDirectoryError(what, where=str(place), hint=hint)
+    order = list(dict.fromkeys(cell.group for cell in study.cells))
+    return [chosen[group] for group in sorted(chosen, key=order.index)]
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.name == second.name and sha256(first.read_bytes()) == sha256(second.read_bytes())
+
+
+def _write(file: BinaryIO, documents: Mapping[str, bytes], files: Mapping[str, Path]) -> None:
+    strange = sorted(name for name in files if not _KNOWN.fullmatch(name))
+    if strange:
+        raise GrinningFaceError(f"{shorten(strange[0], 80)!r} isn't where a study has it, so it can't be packed")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted({*documents, *files}):
+            info = zipfile.ZipInfo(name, date_time=_BEGAN)
+            info.create_system, info.external_attr = 3, 0o644 << 16  # zipfile writes the operating system's number otherwise
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, documents[name] if name in documents else files[name].read_bytes())
