@@ -178,9 +178,9 @@ class InverseDynamics(nn.Module):
 def direction(vectors: Tensor) -> Tensor:
     """``(..., D)`` of nearly unit length; of vectors much shorter than :data:`SOFT`, in proportion to it.
 
-    Dividing by the length itself multiplies gradients by its inverse. Then one pair in a batch whose vectors come out nearly alike
-    has a gradient 1,000 to 60,000 times that of all others, and clipping leaves nothing of theirs (measured on demonstrations
-    of gf/demos@1: in a quarter of the steps).
+    Dividing by the length itself multiplies gradients by its inverse. Then one pair whose vectors come out nearly alike has a
+    gradient 1,000 to 60,000 times that of all others of its batch, and clipping leaves nothing of theirs (measured on
+    demonstrations of gf/demos@1: in a quarter of the steps).
     """
     return vectors * torch.rsqrt(vectors.square().sum(-1, keepdim=True) + SOFT**2)
 
