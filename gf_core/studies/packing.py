@@ -165,11 +165,17 @@ def _best(cell: Cell, states: Sequence[tuple[Path, CellState]]) -> tuple[Path, C
     """
     done = [(place, state) for place, state in states if state.state == "done"]
     for place, state in done[1:]:
-        if any(not _same(mine, theirs) for mine, theirs in zip(_files(done[0][1]), _files(state), strict=False)):
+        if _came_to(state) != _came_to(done[0][1]):
             what = f"cell {cell.id} is finished in {done[0][0]} too, with other results"
             raise RunDirectoryError(what, where=str(place), hint="a seed counts once: leave one of the two places out")
     order = ("done", "failed", "started", "to do")
     return (done or sorted(states, key=lambda one: (one[1].damaged, order.index(one[1].state))))[0]
+
+
+def _came_to(state: CellState) -> dict[str, Any]:
+    """What a finished cell says of itself, hashes of its checkpoint, its data and its runs among it, but for how long it took."""
+    assert state.record is not None
+    return {name: value for name, value in state.record.document.items() if name != "seconds"}
 
 
 def _check_data(study: Study, states: Sequence[CellState]) -> None:

@@ -117,6 +117,14 @@ def test_one_seed_trained_twice_counts_once(whole: Path, tmp_path: Path) -> None
         pack([whole, tmp_path / "again"], tmp_path / "both.zip")
 
 
+def test_the_same_training_on_a_slower_machine_is_the_same_cell(whole: Path, tmp_path: Path) -> None:
+    folder = copy_of(whole, tmp_path / "slower")
+    file = folder.cell(make_study(seeds=[0, 1, 2]).cells[0]) / RECORD
+    write_document(file, json.loads(file.read_text()) | {"seconds": {"train": 1e6}})
+    pack([whole, tmp_path / "slower"], tmp_path / "both.zip")
+    assert report(tmp_path / "both.zip") == report(whole)
+
+
 def test_controls_of_one_name_are_the_same_ones(whole: Path, tmp_path: Path) -> None:
     copy_of(whole, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "controls" / "expert")
