@@ -77,14 +77,17 @@ def _roles(vla: VLA) -> list[Role]:
 
 
 def _linear(vla: VLA) -> set[int]:
-    """Ids of the matrices that are applied to what passes through: not embeddings, learned queries or states."""
+    """Ids of the matrices that are applied to what passes through: not embeddings, of inputs or outputs, learned queries or
+    states."""
+    embeddings = (vla.backbone.input_embeddings(), vla.backbone.output_embeddings())
+    words = {id(value) for module in embeddings for value in module.parameters()}
     found: set[int] = set()
     for module in vla.modules():
         if isinstance(module, torch.nn.Linear):
             found.add(id(module.weight))
         elif isinstance(module, torch.nn.MultiheadAttention) and module.in_proj_weight is not None:
             found.add(id(module.in_proj_weight))
-    return found
+    return found - words
 
 
 def rate_factor(stage: Stage, step: int) -> float:

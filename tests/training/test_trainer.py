@@ -268,7 +268,7 @@ def test_a_rate_of_a_role_that_the_policy_has_not_is_refused(make_job: Make, rol
 
 
 def test_muon_steps_matrices_of_linear_layers_of_its_roles_and_adamw_all_else(make_job: Make, watched: Any) -> None:
-    job = make_job(recipe(optimizer={"muon": ["head"]}))
+    job = make_job(recipe(optimizer={"muon": ["head", "language"]}))
     vla = load_checkpoint(train(job, watched()), job.host).vla
     vla.requires_grad_(True)
     optimizer = make_optimizer(vla, job.recipe.stages[0])
@@ -278,9 +278,13 @@ def test_muon_steps_matrices_of_linear_layers_of_its_roles_and_adamw_all_else(ma
     }
     assert stepped[True]
     found = {f"{name}.weight" for name, module in vla.named_modules() if isinstance(module, torch.nn.Linear)}
-    linear = {name for name in found if not name.startswith("model.")}
+    words = id(vla.backbone.output_embeddings().weight)  # tied: the input embeddings, too, though the module is a Linear
+    roles = {name for name in found & set(names.values()) if vla.role_of(name) in ("head", "language")}
+    linear = {name for name in roles if id(vla.get_parameter(name)) != words}
+    assert any(name.startswith("model.") for name in linear)
     assert stepped[True] == linear
     assert stepped[False] == set(names.values()) - linear
+    assert names[words] in stepped[False]
 
 
 def test_muon_for_a_role_without_a_rate_is_refused(make_job: Make, watched: Any) -> None:

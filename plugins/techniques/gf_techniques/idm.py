@@ -102,7 +102,7 @@ class InverseDynamics(nn.Module):
         chosen = self._nearest(vectors)
         with torch.no_grad():
             self._counts += torch.bincount(chosen.flatten(), minlength=self.config.codebook)
-            self._recent = vectors.detach().flatten(0, 1)
+            self._recent = vectors.detach().float().flatten(0, 1)  # of any autocast
         error = (functional.normalize(self.codebook, dim=-1)[chosen] - vectors).norm(dim=-1, keepdim=True)
         noise = functional.normalize(torch.randn_like(vectors), dim=-1)
         change = after - before
@@ -120,8 +120,9 @@ class InverseDynamics(nn.Module):
     def restart(self, below: float) -> int:
         """Fold a step's counts into :attr:`usage`, and give entries in little use another place; how many.
 
-        An entry used less than ``below`` times the even share moves to the encoder's output that is farthest from every entry.
-        Processes of a group agree: they add up their counts, and the first one's entries hold.
+        An entry used less than ``below`` times the even share moves to the encoder's output whose direction is farthest from
+        every entry; the short outputs of pairs in which hardly anything moves have no direction worth it. Processes of a group
+        agree: they add up their counts, and the first one's entries hold.
         """
         counts = self._counts.clone()
         self._counts.zero_()
@@ -132,9 +133,11 @@ class InverseDynamics(nn.Module):
             return 0
         usage, entries = _whole(self.usage).lerp(counts / counts.sum(), 1 - USAGE_DECAY), _whole(self.codebook).clone()
         unused = (usage < below / self.config.codebook).nonzero().flatten().tolist()
+        lengths = self._recent.norm(dim=-1)
+        recent = functional.normalize(self._recent[lengths >= lengths.max() / 2], dim=-1)
         for entry in unused:
-            similarity = self._recent @ functional.normalize(entries, dim=-1).T
-            entries[entry] = self._recent[similarity.amax(-1).argmin()]
+            similarity = recent @ functional.normalize(entries, dim=-1).T
+            entries[entry] = recent[similarity.amax(-1).argmin()]
             usage[entry] = 1 / self.config.codebook
         if unused and together:
             distributed.broadcast(entries, src=0)

@@ -236,6 +236,21 @@ def test_entries_out_of_use_are_put_where_the_encoder_is() -> None:
     assert len(before) < len({int(code) for code in model.codes(first, later).flatten()})
 
 
+def test_entries_are_put_where_something_moves() -> None:
+    """A still pair's output is near 0, so nothing is like it, not even an entry that was put there: all went to that place."""
+    model, first, later = collapsed()
+    with torch.no_grad():
+        model.usage.copy_(torch.tensor([0.97, 0.01, 0.01, 0.01]))
+    later[0] = first[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        model.loss(first, later)
+    assert float(model._recent.norm(dim=-1).min()) < 0.01
+    assert model.restart(0.1) == 3
+    moved = model.codebook.detach()[1:]
+    assert torch.allclose(moved.norm(dim=-1), torch.ones(3))
+    assert float((moved @ moved.T).fill_diagonal_(-1).max()) < 0.99
+
+
 def test_usage_is_kept_with_what_trains_and_no_optimiser_moves_it() -> None:
     model, first, later = collapsed()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0)
