@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gf_core._discovery import stdout_to_stderr
-from gf_core._problems import shorten
+from gf_core._problems import printable, shorten
 from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
 from gf_core.cli.display import duration
 from gf_core.cli.run import INTERRUPTED
@@ -181,7 +181,7 @@ def tell_states(study: Study, states: Sequence[CellState], as_json: bool) -> Non
         rows = [_row(state) for state in states]
         print_json("study_state", {"study": study.name, "study_sha256": study.sha256, "cells": rows})
         return
-    click.echo(f"{study.name} ({study.sha256[:12]}): {study.question}")
+    click.echo(f"{study.name} ({study.sha256[:12]}): {printable(study.question)}")
     print_table(["cell", "state", "value", "took", ""], [_cells(state) for state in states])
     counts = Counter(state.state for state in states)
     click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
@@ -203,4 +203,4 @@ def _cells(state: CellState) -> list[str]:
     record = state.record
     took = duration(sum(record.seconds.values())) if record else ""
     value = f"{record.value:g}" if record and record.value is not None else ""
-    return [state.cell.id, state.state, value, took, shorten(state.told, _REASON)]
+    return [state.cell.id, state.state, value, took, shorten(printable(state.told), _REASON)]

@@ -11,10 +11,8 @@ from gf_core.cli._common import json_option
 
 
 @click.command("pack", short_help="Write what a study's report is counted from as one file.")
-@click.argument("places", type=click.Path(path_type=Path), metavar="DIR", nargs=-1, required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", required=True, help="The file, a zip.  [required]"
-)
+@click.argument("places", type=click.Path(path_type=Path), metavar="DIR...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", required=True, help="The file, a zip.")
 @json_option
 def command(places: Sequence[Path], out: Path, as_json: bool) -> None:
     """Write one FILE of what the report of the study in DIR is counted from: its document, and each cell's record, probe, losses
@@ -38,5 +36,8 @@ def command(places: Sequence[Path], out: Path, as_json: bool) -> None:
     packed = pack(places, out)
     click.echo(f"wrote {out} ({packed.size / 1e6:.1f} MB)", err=as_json)
     tell_states(packed.study, packed.states, as_json)
-    if not as_json:
+    left_out = sum(state.record is None or state.damaged for state in packed.states)
+    if left_out and not as_json:
+        click.echo(f"{left_out} of them have no results yet, or none that can be read, and aren't in it")
+    if packed.done and not as_json:
         click.echo(f"reported with  gf study report {out}")

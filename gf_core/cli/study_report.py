@@ -52,10 +52,11 @@ def command(
     host = make_host(plugin_files)
     with opened(directory) as folder:
         evidence = read_evidence_of_study(folder, suite_loader(file, host), defaults_loader(host))
-        links = not no_links and folder == directory  # what a pack unzips to is gone before the page is read
+        kept = folder == directory  # what a pack unzips to has no trajectories, and is gone before the page is read
         if page is not None:
+            gallery, links = kept and not no_gallery, kept and not no_links
             with watching() as watch:
-                text = study_page(evidence, host, page, gallery=not no_gallery, links=links, watch=watch)
+                text = study_page(evidence, host, page, gallery=gallery, links=links, watch=watch)
     if page is not None:
         size = write_page(page, text)
         click.echo(f"wrote {page} ({size / 1e6:.1f} MB)", err=as_json)

@@ -85,6 +85,8 @@ def to_html(evidence: Sequence[Evidence], faces: Faces, strips: Sequence[Strip] 
 
 def check_place(path: Path) -> None:
     """Raise GrinningFaceError where there is no folder to write the page into, before time is spent on drawing it."""
+    if path.is_dir():
+        raise GrinningFaceError("is a directory", where=str(path), hint="name a file")
     if not path.parent.is_dir():
         raise GrinningFaceError("there is no such folder", where=str(path.parent), hint="make it first")
 

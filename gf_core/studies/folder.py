@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -53,6 +53,11 @@ class StudyFolder:
     def cell(self, cell: Cell) -> Path:
         """A cell's directory."""
         return self.path.joinpath("cells", *cell.group, str(cell.seed))
+
+    def told(self, text: str) -> str:
+        """A message with paths from the study's directory: its reader knows where that lies, or it is a pack's, unzipped for a
+        while."""
+        return text.replace(f"{self.path}/", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,19 +164,30 @@ class StudyResults:
 
     @cached_property
     def _read(self) -> Mapping[Cell, CellRecord | str | None]:
-        return {cell: _record_or_why_not(self.folder.cell(cell)) for cell in self.study.cells}
+        return {cell: _record_or_why_not(self.folder.cell(cell), cell, self.study) for cell in self.study.cells}
 
     @cached_property
     def choices(self) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
-        """Backbone, arm and head to what the sweep tried and chose (an entry of ``study_choices-1``)."""
+        """Backbone, arm and head to what the sweep tried and chose (an entry of ``study_choices-1``).
+
+        Raises:
+            GrinningFaceError: the file was damaged, or is another study's.
+        """
         path = self.folder.path / CHOICES
-        found = load_document(path, "study_choices")["choices"] if path.is_file() else []
-        return {(entry["backbone"], entry["arm"], entry["head"]): entry for entry in found}
+        if not path.is_file():
+            return {}
+        document = load_document(path, "study_choices")
+        found = {(entry["backbone"], entry["arm"], entry["head"]): entry for entry in document["choices"]}
+        if document["study_sha256"] != self.study.sha256 or not found.keys() <= {cell.group for cell in self.study.cells}:
+            raise RunDirectoryError("is another study's", where=str(path), hint="copy back the one that the study's sweep wrote")
+        return found
 
     @cached_property
     def states(self) -> tuple[CellState, ...]:
-        """How far each cell is, in the study's order. Hashes the episodes of cells that are done, and nothing else of them."""
-        return tuple(_state(cell, self._read[cell], self.folder.cell(cell)) for cell in self.study.cells)
+        """How far each cell is, in the study's order. Hashes the episodes of cells that are done, and nothing else of them.
+        Files are told from the study's directory."""
+        found = (_state(cell, self._read[cell], self.folder.cell(cell)) for cell in self.study.cells)
+        return tuple(replace(state, told=self.folder.told(state.told)) for state in found)
 
 
 def read_study(path: Path) -> StudyResults:
@@ -182,9 +198,9 @@ def read_study(path: Path) -> StudyResults:
         SchemaError: study.json was damaged.
     """
     if not (path / STUDY).is_file():
-        hint = "give the directory that `gf study run` wrote"
+        hint = "give a directory that `gf study run` wrote, or a file that `gf study pack` wrote"
         raise RunDirectoryError(
-            f"holds no {STUDY}" if path.is_dir() else "there is no such directory", where=str(path), hint=hint
+            f"holds no {STUDY}" if path.is_dir() else "there is no such directory, and no such file", where=str(path), hint=hint
         )
     return StudyResults(StudyFolder(path), Study(load_document(path / STUDY, "study")))
 
@@ -238,11 +254,18 @@ def _adopt(path: Path, study: Study) -> None:
         raise RunDirectoryError(f"the directory holds another study: {shown}", where=str(path), hint="give another --out")
 
 
-def _record_or_why_not(path: Path) -> CellRecord | str | None:
+def _record_or_why_not(path: Path, cell: Cell, study: Study) -> CellRecord | str | None:
     try:
-        return read_record(path)
+        record = read_record(path)
     except GrinningFaceError as error:
         return error.line
+    if record is None:
+        return None
+    mine = {"backbone": cell.backbone, "arm": cell.arm, "head": cell.head, "seed": cell.seed}
+    if record.document["cell"] != mine or record.document["study_sha256"] != study.sha256:
+        return f"{path / RECORD}: is another cell's, or another study's"
+    strange = sorted(record.runs.keys() - {evaluation.suite for evaluation in study.evaluations})
+    return f"{path / RECORD}: has a run of {strange[0]}, which the study doesn't name" if strange else record
 
 
 def _state(cell: Cell, record: CellRecord | str | None, path: Path) -> CellState:
@@ -268,7 +291,7 @@ def _changed(record: CellRecord) -> str:
         try:
             episodes, identity = ((run.path / name).read_bytes() for name in (EPISODES, RUN))
         except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+            return f"{run.path}: {error.strerror}"
         # The first row names the hash of run.json.
         wrong = EPISODES if sha256(episodes) != run.sha256 else RUN if sha256(identity).encode() not in episodes else ""
         if wrong:

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -39,10 +40,11 @@ from gf_core.studies.folder import (
 METRICS = "training/metrics.jsonl"
 _RUN_FILES = (RUN, EPISODES)
 _PART = r"(?!\.{1,2}/)[^/\\:\x00-\x1f]{1,255}"
+_RUN = f"(?:{re.escape(RUN)}|{re.escape(EPISODES)})"
 _KNOWN = re.compile(
-    rf"{STUDY}|{CHOICES}"
-    rf"|cells/(?:{_PART}/){{4}}(?:{RECORD}|{PROBE}|{METRICS}|runs/{_PART}/(?:{RUN}|{EPISODES}))"
-    rf"|{CONTROLS}/(?:{_PART}/){{1,2}}(?:{RUN}|{EPISODES})"
+    rf"{re.escape(STUDY)}|{re.escape(CHOICES)}"
+    rf"|cells/(?:{_PART}/){{4}}(?:{re.escape(RECORD)}|{re.escape(PROBE)}|{re.escape(METRICS)}|runs/{_PART}/{_RUN})"
+    rf"|{CONTROLS}/(?:{_PART}/){{1,2}}{_RUN}"
 )
 _MOST_FILES = 200_000
 _MOST_BYTES = 2 * 1024**3
@@ -65,6 +67,11 @@ class Packed:
     states: tuple[CellState, ...]
     size: int
 
+    @property
+    def done(self) -> int:
+        """Cells with results."""
+        return sum(state.state == "done" for state in self.states)
+
 
 def pack(places: Sequence[Path], out: Path) -> Packed:
     """Write one file of a study's directories and packs.
@@ -83,6 +90,8 @@ def pack(places: Sequence[Path], out: Path) -> Packed:
     with ExitStack() as stack:
         found = [(place, read_study(stack.enter_context(opened(place)))) for place in places]
         study = _one_study(found)
+        if out.suffix in (".json", ".jsonl"):
+            raise GrinningFaceError("is named as a study's own files are", where=str(out), hint="a pack is a zip: study.zip")
         files, states = _gather(found)
         _check_data(study, states)
         documents = {STUDY: document_bytes(study.document)}
@@ -97,7 +106,8 @@ def opened(place: Path) -> Iterator[Path]:
     """A study's directory: the one that is given, or what a pack unzips to, for a while.
 
     Raises:
-        RunDirectoryError: a file is no pack, is damaged, or holds what no pack holds.
+        RunDirectoryError: a file is no pack, is damaged, holds what no pack holds, or can't be unzipped. What is raised while it
+            is open names the pack, not where it was unzipped to.
     """
     if not place.is_file():
         yield place
@@ -106,21 +116,36 @@ def opened(place: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(place) as archive:
                 _unzip(archive, Path(folder), place)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
             hint = "give a study's directory, or a file that `gf study pack` wrote"
             raise RunDirectoryError(f"is no study's pack, or a damaged one ({error})", where=str(place), hint=hint) from error
-        yield Path(folder)
+        except OSError as error:
+            what = f"can't be unzipped ({error.strerror or error})"
+            raise RunDirectoryError(what, where=str(place), hint=f"make room in {tempfile.gettempdir()}") from error
+        try:
+            yield Path(folder)
+        except GrinningFaceError as error:  # where it was unzipped to says nothing to whoever reads the message
+            what, where = (
+                text.replace(f"{folder}/", f"{place}: ").replace(folder, str(place)) for text in (error.what, error.where)
+            )
+            raise type(error)(what, where=where, hint=error.hint, code=error.code) from error
 
 
 def _unzip(archive: zipfile.ZipFile, folder: Path, place: Path) -> None:
-    members = archive.infolist()
-    names = [member.filename for member in members]
-    strange = [name for name in names if not _KNOWN.fullmatch(name)]
+    members = [member for member in archive.infolist() if not member.is_dir()]  # as other programs zip a folder
+    names, anew = [member.filename for member in members], "pack the study anew with `gf study pack`"
+    plain = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    strange = [
+        member.filename for member in members if not _KNOWN.fullmatch(member.filename) or member.compress_type not in plain
+    ]
     if strange:
-        what = f"holds {shorten(strange[0], 80)!r}, which no study's pack holds"
-        raise RunDirectoryError(what, where=str(place), hint="pack the study anew with `gf study pack`")
-    if len(set(names)) != len(names) or len(names) > _MOST_FILES or sum(member.file_size for member in members) > _MOST_BYTES:
-        raise RunDirectoryError("holds a file twice, or more than a study has", where=str(place))
+        what = f"holds {shorten(strange[0], 80)!r}, which no study's pack holds, or not like this"
+        raise RunDirectoryError(what, where=str(place), hint=anew)
+    if len(set(names)) != len(names):
+        raise RunDirectoryError("holds a file twice", where=str(place), hint=anew)
+    if len(names) > _MOST_FILES or sum(member.file_size for member in members) > _MOST_BYTES:
+        what = f"holds more than {_MOST_FILES:,} files, or than {_MOST_BYTES / 1024**3:g} GiB"
+        raise RunDirectoryError(what, where=str(place), hint="split the study")
     for member in members:
         target = folder / member.filename
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +175,12 @@ def _gather(found: Sequence[tuple[Path, StudyResults]]) -> tuple[dict[str, Path]
         states.append(state)
     for place, results in found:
         for name, file in _controls(results.folder.path).items():
+            if not _KNOWN.fullmatch(name):
+                what, hint = (
+                    f"the name of {shorten(name, 80)!r} can't be packed",
+                    "rename it: no colon, backslash or control character",
+                )
+                raise RunDirectoryError(what, where=str(place), hint=hint)
             if name in files and not _same(files[name], file):
                 what = f"{name} isn't the same as in another place"
                 raise RunDirectoryError(what, where=str(place), hint=f"rename one of the two below {CONTROLS}/")
@@ -188,7 +219,7 @@ def _check_data(study: Study, states: Sequence[CellState]) -> None:
             other, cell = seen.setdefault(name, (digest, state.cell.id))
             if other != digest:
                 what = f"cells {cell} and {state.cell.id} were trained on different data {name!r}"
-                raise RunDirectoryError(what, hint="make data once, and copy DIR/data to every machine before `gf study run`")
+                raise RunDirectoryError(what, hint="make data once, and copy study.json and data/ to every machine first")
 
 
 def _files(state: CellState) -> list[Path]:
@@ -197,14 +228,15 @@ def _files(state: CellState) -> list[Path]:
     if record is None:
         return []
     runs = [run.path / name for run in record.runs.values() for name in _RUN_FILES]
-    more = [*([record.probe] if record.probe else []), record.metrics]
-    return [record.path / RECORD, *runs, *(file for file in more if file.is_file())]
+    more = [*runs, *([record.probe] if record.probe else []), record.metrics]
+    return [record.path / RECORD, *(file for file in more if file.is_file())]  # one that failed may lack some
 
 
 def _controls(root: Path) -> dict[str, Path]:
+    """Those that were played to their end: until then their episodes are in a journal, which isn't packed."""
     folder = root / CONTROLS
     runs = [run.parent for pattern in (f"*/{RUN}", f"*/*/{RUN}") for run in folder.glob(pattern)]
-    found = [run / name for run in runs for name in _RUN_FILES if (run / name).is_file()]
+    found = [run / name for run in runs for name in _RUN_FILES if (run / EPISODES).is_file()]
     return {file.relative_to(root).as_posix(): file for file in found}
 
 
@@ -219,7 +251,7 @@ def _choices(found: Sequence[tuple[Path, StudyResults]], study: Study) -> list[M
         for group, entry in results.choices.items():
             if chosen.setdefault(group, entry) != entry:
                 what = f"the sweep of {'/'.join(group)} isn't the same as in another place"
-                hint = "cells with different values aren't seeds of one thing: sweep once, and copy choices.json to every machine"
+                hint = "cells with different values aren't seeds of one thing: sweep on one machine, then copy its directory"
                 raise RunDirectoryError(what, where=str(place), hint=hint)
     order = list(dict.fromkeys(cell.group for cell in study.cells))
     return [chosen[group] for group in sorted(chosen, key=order.index)]
@@ -230,12 +262,16 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _write(file: BinaryIO, documents: Mapping[str, bytes], files: Mapping[str, Path]) -> None:
-    strange = sorted(name for name in files if not _KNOWN.fullmatch(name))
-    if strange:
-        raise GrinningFaceError(f"{shorten(strange[0], 80)!r} isn't where a study has it, so it can't be packed")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted({*documents, *files}):
             info = zipfile.ZipInfo(name, date_time=_BEGAN)
             info.create_system, info.external_attr = 3, 0o644 << 16  # zipfile writes the operating system's number otherwise
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, documents[name] if name in documents else files[name].read_bytes())
+            archive.writestr(info, documents[name] if name in documents else _bytes(files[name]))
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise RunDirectoryError(f"can't be read ({error.strerror})", where=str(file), hint="is the study being run?") from error

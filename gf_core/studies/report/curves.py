@@ -57,7 +57,7 @@ def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> tupl
 def _losses(line: str, where: str) -> list[tuple[str, tuple[float, float]]]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GrinningFaceError("isn't JSON", where=where, hint="the file was edited") from error
     losses, done = (row.get("losses", {}), row.get("done")) if isinstance(row, dict) else (None, None)
     if not isinstance(losses, Mapping) or not isinstance(done, int):

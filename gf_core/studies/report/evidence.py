@@ -15,7 +15,7 @@ from gf_core.reporting.tables import label
 from gf_core.runs import EPISODES, RUN
 from gf_core.schemas import load_document
 from gf_core.studies.document import Cell, Study
-from gf_core.studies.folder import CONTROLS, CellState, read_study
+from gf_core.studies.folder import CONTROLS, CellState, StudyFolder, read_study
 from gf_core.studies.report.curves import Curve, read_curves
 
 
@@ -163,7 +163,7 @@ def _cell(root: Path, folder: Path, state: CellState, load_suite: SuiteLoader, l
         cell=state.cell,
         path=folder.relative_to(root).as_posix(),
         state=kind,
-        told=printable("; ".join(told.split("\n"))),
+        told=printable("; ".join(StudyFolder(root).told(told).split("\n"))),
         value=record.value if record else None,
         checkpoint_sha256=checkpoint["sha256"] if checkpoint else "",
         seconds=record.seconds if record else {},

@@ -310,7 +310,7 @@ def test_a_packed_study_has_a_page_without_links(played: Path, tmp_path: Path, c
     found = Page(page.read_text(encoding="utf-8"))
     check_structure(found)
     assert {link.attributes["href"][0] for link in found.named("a")} == {"#"}
-    assert str(tmp_path) not in found.source
+    assert "gf-study-" not in found.source
     assert main(["study", "report", str(played), "--json"]) == 0
     assert capsys.readouterr().out == numbers
 

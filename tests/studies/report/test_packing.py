@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from gf_core.cli.main import main
 from gf_core.errors import RunDirectoryError
 from gf_core.studies.document import Cell
-from gf_core.studies.folder import RECORD, StudyFolder, write_document
+from gf_core.studies.folder import RECORD, StudyFolder, read_study, write_document
 from gf_core.studies.packing import opened, pack
 from gf_core.studies.report import to_document
 from gf_core.studies.report.evidence import read_evidence_of_study
@@ -179,11 +180,74 @@ def test_damaged_files_are_refused(whole: Path, tmp_path: Path) -> None:
     pack([whole], tmp_path / "study.zip")
     content = (tmp_path / "study.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(content[:-400])
-    (tmp_path / "flipped.zip").write_bytes(content[:3000] + bytes([content[3000] ^ 255]) + content[3001:])
     (tmp_path / "text.zip").write_text("hello")
-    for name in ("cut.zip", "flipped.zip", "text.zip"):
+    for name in ("cut.zip", "text.zip"):
         with pytest.raises(RunDirectoryError, match="is no study's pack, or a damaged one"), opened(tmp_path / name):
             raise AssertionError
+    luck, refused = random.Random(0), 0
+    for _ in range(100):
+        place = luck.randrange(len(content))
+        (tmp_path / "flipped.zip").write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+        try:
+            with opened(tmp_path / "flipped.zip"):
+                pass  # of the bytes of dates and attributes nothing depends
+        except RunDirectoryError:
+            refused += 1
+    assert refused > 80
+
+
+def test_methods_that_packs_do_not_use_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("study.json", b"{}")
+    with pytest.raises(RunDirectoryError, match="or not like this"), opened(tmp_path / "x.zip"):
+        raise AssertionError
+
+
+def test_a_folder_that_another_program_zipped_is_a_pack(whole: Path, tmp_path: Path) -> None:
+    pack([whole], tmp_path / "study.zip")
+    with zipfile.ZipFile(tmp_path / "study.zip") as archive:
+        archive.extractall(tmp_path / "folder")
+    shutil.make_archive(str(tmp_path / "again"), "zip", tmp_path / "folder")
+    assert report(tmp_path / "again.zip") == report(whole)
+
+
+def test_messages_name_the_pack_and_not_where_it_is_unzipped(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy_of(whole, tmp_path / "copy")
+    one, two = make_study(seeds=[0, 1, 2]).cells[:2]
+    episodes = folder.cell(one) / "runs" / "demo.suite@1" / "episodes.jsonl"
+    pack([tmp_path / "copy"], tmp_path / "good.zip")
+    with zipfile.ZipFile(tmp_path / "good.zip") as old, zipfile.ZipFile(tmp_path / "bad.zip", "w") as new:
+        for name in old.namelist():
+            if name != folder.cell(two).relative_to(folder.path).joinpath("cell.json").as_posix():
+                same = name != episodes.relative_to(folder.path).as_posix()
+                new.writestr(name, old.read(name) if same else old.read(name) + b"{}\n")
+    with opened(tmp_path / "bad.zip") as place:
+        told = read_study(place).states[0].told
+    assert told.startswith("its files can't be read: cells/nano/full/act/0/runs/")
+    hostile(tmp_path / "none.zip", ["cells/a/b/c/0/cell.json"])
+    assert main(["study", "show", str(tmp_path / "none.zip")]) == 2
+    assert f"error: {tmp_path / 'none.zip'}: holds no study.json" in capsys.readouterr().err
+
+
+def test_a_cell_of_another_seed_or_study_is_not_taken_for_it(whole: Path, tmp_path: Path) -> None:
+    folder = copy_of(whole, tmp_path / "copy")
+    one, two, three = make_study(seeds=[0, 1, 2]).cells[:3]
+    shutil.rmtree(folder.cell(two))
+    shutil.copytree(folder.cell(one), folder.cell(two))
+    file = folder.cell(three) / RECORD
+    write_document(file, json.loads(file.read_text()) | {"study_sha256": "f" * 64})
+    states = read_study(tmp_path / "copy").states
+    assert [state.state for state in states[:3]] == ["done", "failed", "failed"]
+    assert states[1].told.endswith("cell.json: is another cell's, or another study's")
+
+
+def test_a_control_that_is_still_played_is_left_out(whole: Path, tmp_path: Path) -> None:
+    copy_of(whole, tmp_path / "copy")
+    (tmp_path / "copy" / "controls" / "expert" / "episodes.jsonl").unlink()
+    pack([tmp_path / "copy"], tmp_path / "study.zip")
+    assert [control["run"] for control in report(tmp_path / "study.zip")["controls"]] == ["controls/others/touring"]
 
 
 def test_a_record_leads_nowhere_else(whole: Path, tmp_path: Path) -> None:
@@ -208,6 +272,8 @@ def test_the_command(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"reported with  gf study report {out}" in capsys.readouterr().out
     assert main(["study", "pack", str(tmp_path), "--out", str(out)]) == 2
     assert "holds no study.json" in capsys.readouterr().err
+    assert main(["study", "pack", str(whole), "--out", str(tmp_path / "study.json")]) == 2
+    assert "is named as a study's own files are" in capsys.readouterr().err
     assert main(["study", "pack", str(whole), "--out", str(tmp_path / "no" / "x.zip")]) == 2
     assert "there is no such folder" in capsys.readouterr().err
 

@@ -220,5 +220,5 @@ def test_overall_is_shown_where_success_is_something_else(tmp_path: Path) -> Non
 
 
 def test_no_study_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match=r"holds no study\.json; give the directory that `gf study run` wrote"):
+    with pytest.raises(RunDirectoryError, match=r"holds no study\.json; give a directory that `gf study run` wrote"):
         read(tmp_path)
