@@ -79,6 +79,16 @@ def test_quantile_bins_hold_equally_many_training_actions() -> None:
     assert np.abs(np.bincount(uniform.ravel(), minlength=8) / uniform.size - 1 / 8).max() > 0.04
 
 
+def test_uniform_bins_that_the_actions_outgrow_are_refused() -> None:
+    """As z-score normalisation makes them: the outermost bins took a third of all actions, and nothing said so."""
+    chunk = np.zeros((HORIZON, ACTION), np.float32)
+    chunk[:, 2] = np.linspace(-2, 2, HORIZON)
+    with pytest.raises(GrinningFaceError, match=r"\d\d% of element 2 of the actions lies beyond; normalise actions by quantile"):
+        make_head("gf/bins-v1").fit(iter([chunk]))
+    make_head("gf/bins-v1").fit(iter([chunk / 2]))
+    make_head("gf/bins-v1", spacing="quantile").fit(iter([chunk]))
+
+
 def test_quantile_bins_take_an_element_with_two_values() -> None:
     head = make_head("gf/bins-v1", spacing="quantile", bins=16)
     chunk = np.tile(np.float32([[-1], [1], [1], [-1]]), (1, ACTION))

@@ -18,6 +18,9 @@ from gf_core.contracts import Bools, Doubles, Floats
 from gf_core.errors import GrinningFaceError
 from gf_core.training.contracts import ActionHead, Backbone, HeadShape
 
+MOST_BEYOND = 0.05
+"""Share of an element's actions that may lie beyond uniform bins; quantile normalisation puts 2 % there."""
+
 
 def make(config: Mapping[str, Any], shape: HeadShape) -> BinsHead:
     """The head for settings as in its spec."""
@@ -46,18 +49,26 @@ class BinsHead(ActionHead):
         self.centres: Doubles | None = np.tile(even, (shape.action, 1)) if spacing == "uniform" else None
 
     def fit(self, chunks: Iterator[Floats]) -> None:
-        """Quantile spacing: the centres are each element's quantiles (i + ½) / bins over all steps.
+        """Quantile spacing: the centres are each element's quantiles (i + ½) / bins over all steps. Uniform bins have nothing to
+        learn; that they reach the actions is checked.
 
         Raises:
-            GrinningFaceError: there are no chunks.
+            GrinningFaceError: there are no chunks to take quantiles of; or more than a twentieth of an element's actions lie
+                beyond uniform bins.
         """
-        if self.spacing == "uniform":
-            return
         seen = list(chunks)
-        if not seen:
+        if not seen and self.spacing == "quantile":
             raise GrinningFaceError("there are no chunks to take quantiles of", where="gf/bins-v1")
-        levels = (np.arange(self.bins) + 0.5) / self.bins
-        self.centres = np.quantile(np.concatenate(seen).astype(np.float64), levels, axis=0).T
+        actions = np.concatenate(seen).astype(np.float64) if seen else np.zeros((1, self.action))
+        if self.spacing == "quantile":
+            levels = (np.arange(self.bins) + 0.5) / self.bins
+            self.centres = np.quantile(actions, levels, axis=0).T
+            return
+        beyond = (np.abs(actions) > 1 + 1 / self.bins).mean(0)
+        if beyond.max() > MOST_BEYOND:
+            what = f"uniform bins go from -1 to 1, and {beyond.max():.0%} of element {beyond.argmax()} of the actions lies beyond"
+            hint = "normalise actions by quantile or min-max, or set spacing to quantile"
+            raise GrinningFaceError(what, where="gf/bins-v1", hint=hint)
 
     def state(self) -> dict[str, Any]:
         """The quantiles; nothing for uniform bins."""
