@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, from a study's report: ``python scripts/results_tables.py docs/results/inheritance.json``."""
+"""The tables of docs/results.md: ``python scripts/results_tables.py docs/results/inheritance.json [ARM…]``."""
 
 from __future__ import annotations
 
@@ -19,36 +19,42 @@ COLUMNS = (
 HEADS = ("success", "execution", "recognition", "success, other sentences", "success, hard", "recognition, hard")
 
 
-def main(path: str) -> None:
+def main(path: str, *arms: str) -> None:
     """Print them."""
-    print("\n\n".join(tables(json.loads(Path(path).read_bytes()))))
+    print("\n\n".join(tables(json.loads(Path(path).read_bytes()), arms)))
 
 
-def tables(report: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Rates over seeds with intervals, success seed by seed, and the probe, as Markdown. [%], but for the probe's counts."""
-    return _rates(report), _by_seed(report), _probe(report)
+def tables(report: Mapping[str, Any], arms: Sequence[str] = ()) -> tuple[str, str, str]:
+    """Rates over seeds with intervals, success seed by seed, and the probe, as Markdown. [%], but for the probe's counts.
+
+    Args:
+        report: of kind ``study_report``.
+        arms: only these; none for all that have a finished cell.
+    """
+    shown = [arm for arm in _arms(report) if arm in arms or not arms]
+    return _rates(report, shown), _by_seed(report, shown), _probe(report, shown)
 
 
-def _rates(report: Mapping[str, Any]) -> str:
+def _rates(report: Mapping[str, Any], arms: Sequence[str]) -> str:
     lines = []
-    for arm in _arms(report):
+    for arm in arms:
         figures = [_figure(report, arm, *column) for column in COLUMNS]
         seeds = len(figures[0]["seeds"])
         lines.append([f"`{arm}`", str(seeds), *(_percent(one) for one in figures)])
     return _table(["arm", "seeds", *HEADS], lines)
 
 
-def _by_seed(report: Mapping[str, Any]) -> str:
+def _by_seed(report: Mapping[str, Any], arms: Sequence[str]) -> str:
     lines = []
-    for arm in _arms(report):
+    for arm in arms:
         found = [_figure(report, arm, *COLUMNS[number])["seeds"] for number in (0, 3, 4)]
         lines.append([f"`{arm}`", *(" / ".join(f"{100 * one['k'] / one['n']:.1f}" for one in seeds) for seeds in found)])
     return _table(["arm", "success, seed by seed", "in other sentences", "hard"], lines)
 
 
-def _probe(report: Mapping[str, Any]) -> str:
+def _probe(report: Mapping[str, Any], arms: Sequence[str]) -> str:
     lines = []
-    for arm in _arms(report):
+    for arm in arms:
         card = _probed(report, arm, "which-card")
         pages = [_probed(report, arm, probe["kind"]) for probe in report["probes"] if probe["kind"].startswith("web/")]
         sums = [tuple(sum(one[when][key] for one in pages) for key in ("k", "n")) for when in ("before", "after")]
@@ -77,6 +83,8 @@ def _probed(report: Mapping[str, Any], arm: str, kind: str) -> Mapping[str, Any]
 
 
 def _percent(figure: Mapping[str, Any]) -> str:
+    if figure["interval"] is None:
+        return "—"
     low, high = figure["interval"]
     return f"{100 * figure['estimate']:.1f} [{100 * low:.1f}, {100 * high:.1f}]".replace("100.0", "100")
 
@@ -87,4 +95,4 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
