@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from typing import Any
 
 import pytest
 
+from gf_core.cli.main import main
 from gf_core.schemas import validate
 
 from .pages import ROOT
@@ -16,21 +18,40 @@ RESULTS = ROOT / "docs" / "results"
 pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="docs/ is part of the checkout, not of the wheel")
 
 
-def test_tables_are_those_of_the_report() -> None:
-    report = json.loads((RESULTS / "inheritance.json").read_bytes())
-    validate(report, "study_report", source="inheritance.json")
+FIRST, LATENT = "inheritance", "inheritance-latent"
+"""The five arms with three seeds, and latent actions after they were mended."""
+ARMS = {FIRST: ("scratch", "full", "lora", "freeze", "cotrain"), LATENT: ("latent",)}
+
+
+def read(name: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_bytes())
+    return report
+
+
+@pytest.mark.parametrize("name", [FIRST, LATENT])
+def test_tables_are_those_of_the_report(name: str) -> None:
+    report = read(name)
+    validate(report, "study_report", source=name)
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    tables = runpy.run_path(str(ROOT / "scripts" / "results_tables.py"))["tables"](report)
+    tables = runpy.run_path(str(ROOT / "scripts" / "results_tables.py"))["tables"](report, ARMS[name])
     assert len(tables) == 3
     assert all(table in page for table in tables)
 
 
 def test_the_page_is_of_the_same_cells_as_the_numbers() -> None:
-    report = json.loads((RESULTS / "inheritance.json").read_bytes())
     page = (RESULTS / "inheritance.html").read_text(encoding="utf-8")
-    done = [cell for cell in report["cells"] if cell["state"] == "done"]
+    done = [cell for cell in read(FIRST)["cells"] if cell["state"] == "done"]
     assert done
     assert all(cell["checkpoint_sha256"][:12] in page for cell in done)
+
+
+def test_both_reports_are_of_one_study() -> None:
+    assert read(FIRST)["study"] == read(LATENT)["study"]
+
+
+def test_numbers_of_latent_actions_are_counted_again_from_their_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "report", str(RESULTS / f"{LATENT}.zip"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == read(LATENT)
 
 
 def test_links_of_the_page_lead_somewhere() -> None:
