@@ -291,7 +291,7 @@ def _changed(record: CellRecord) -> str:
         try:
             episodes, identity = ((run.path / name).read_bytes() for name in (EPISODES, RUN))
         except OSError as error:
-            return f"{run.path}: {error.strerror}"
+            return f"{error.filename or run.path}: {error.strerror}"
         # The first row names the hash of run.json.
         wrong = EPISODES if sha256(episodes) != run.sha256 else RUN if sha256(identity).encode() not in episodes else ""
         if wrong:
