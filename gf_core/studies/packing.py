@@ -87,11 +87,11 @@ def pack(places: Sequence[Path], out: Path) -> Packed:
         GrinningFaceError: a place isn't a study, they are of different studies, or two of them finished a cell, chose a value or
             played a control differently; or the file can't be written.
     """
+    if out.suffix in (".json", ".jsonl"):
+        raise GrinningFaceError("is named as a study's own files are", where=str(out), hint="a pack is a zip: study.zip")
     with ExitStack() as stack:
         found = [(place, read_study(stack.enter_context(opened(place)))) for place in places]
         study = _one_study(found)
-        if out.suffix in (".json", ".jsonl"):
-            raise GrinningFaceError("is named as a study's own files are", where=str(out), hint="a pack is a zip: study.zip")
         files, states = _gather(found)
         _check_data(study, states)
         documents = {STUDY: document_bytes(study.document)}

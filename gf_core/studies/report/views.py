@@ -152,6 +152,14 @@ class Views:
         self.curves = self._curves()
         self.cells = [self._cells(condition) for condition in evidence.conditions]
 
+    @property
+    def suites(self) -> Mapping[str, Sequence[TableView]]:
+        """Suite to its tables, in the tables' order: the one with the first headline split is first, as in all other forms."""
+        found: dict[str, list[TableView]] = {}
+        for table in self.tables:
+            found.setdefault(table.suite, []).append(table)
+        return found
+
     def href(self, path: str) -> str:
         """A link to a directory of the study, relative to the page; empty on a page without links."""
         return self.file_href(path + "/")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,14 @@ def test_the_command_prints_text_and_json_and_writes_a_page_with_pictures(played
     assert any(
         e.attributes.get("src", "").startswith("data:image/webp;base64,") for e in found.named("img")
     ) or "No pictures" in (found.source)
+
+
+def test_suites_are_in_the_order_of_the_tables(whole: Path) -> None:
+    evidence = read(whole)
+    table = make_tables(evidence)[0]
+    tables = [replace(table, suite=name) for name in ("z/first@1", "a/second@1", "z/first@1")]
+    page = to_html(evidence, tables, Faces({}), {}, None)
+    assert re.findall(r'<h2 id="suite-\d">([^<]+)<', page) == ["z/first@1", "a/second@1"]
 
 
 def test_a_packed_study_has_a_page_without_links(played: Path, tmp_path: Path, capsys: Capture) -> None:
