@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gf_core._discovery import stdout_to_stderr
-from gf_core._problems import printable, shorten
-from gf_core.cli._common import json_option, make_host, plugin_option, print_json, print_table
-from gf_core.cli.display import duration
+from gf_core.cli._common import json_option, make_host, plugin_option, print_json
 from gf_core.cli.run import INTERRUPTED
 from gf_core.cli.study_pack import command as pack
 from gf_core.cli.study_report import command as report
+from gf_core.cli.study_states import tell_states
 from gf_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 FAILED = 1
 """Exit code of a study with failed cells."""
-_REASON = 100
 
 
 @click.group(name="study", short_help="Train, probe and evaluate a matrix of techniques.")
@@ -173,34 +170,3 @@ def _tell(study: Study, states: Sequence[CellState], place: Path, as_json: bool)
     tell_states(study, states, as_json)
     if not as_json and any(state.state == "done" for state in states):
         click.echo(f"reported with  gf study report {place}")
-
-
-def tell_states(study: Study, states: Sequence[CellState], as_json: bool) -> None:
-    """How far each cell is: a table, or a document of kind ``study_state``."""
-    if as_json:
-        rows = [_row(state) for state in states]
-        print_json("study_state", {"study": study.name, "study_sha256": study.sha256, "cells": rows})
-        return
-    click.echo(f"{study.name} ({study.sha256[:12]}): {printable(study.question)}")
-    print_table(["cell", "state", "value", "took", ""], [_cells(state) for state in states])
-    counts = Counter(state.state for state in states)
-    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
-
-
-def _row(state: CellState) -> dict[str, Any]:
-    record = state.record
-    return {
-        "cell": state.cell.id,
-        "state": state.state,
-        "phase": (record.phase or None) if record else None,
-        "reason": state.told if state.damaged else (record.reason or None) if record else None,
-        "seconds": sum(record.seconds.values()) if record else 0.0,
-        "value": record.value if record else None,
-    }
-
-
-def _cells(state: CellState) -> list[str]:
-    record = state.record
-    took = duration(sum(record.seconds.values())) if record else ""
-    value = f"{record.value:g}" if record and record.value is not None else ""
-    return [state.cell.id, state.state, value, took, shorten(printable(state.told), _REASON)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gf_core.cli._common import json_option
+from gf_core.cli.study_states import tell_states
 
 
 @click.command("pack", short_help="Write what a study's report is counted from as one file.")
@@ -28,7 +29,6 @@ def command(places: Sequence[Path], out: Path, as_json: bool) -> None:
       gf study pack from-laptop from-cluster earlier.zip --out inheritance.zip
       gf study report inheritance.zip --html report.html
     """
-    from gf_core.cli.study import tell_states
     from gf_core.reporting import check_place
     from gf_core.studies.packing import pack
 

@@ -84,7 +84,7 @@ def to_html(evidence: Sequence[Evidence], faces: Faces, strips: Sequence[Strip] 
 
 
 def check_place(path: Path) -> None:
-    """Raise GrinningFaceError where there is no folder to write the page into, before time is spent on drawing it."""
+    """Raise GrinningFaceError where no file can be written, being a directory or without one to lie in, before time is spent."""
     if path.is_dir():
         raise GrinningFaceError("is a directory", where=str(path), hint="name a file")
     if not path.parent.is_dir():
