@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,10 @@ ARMS = {FIRST: ("scratch", "full", "lora", "freeze", "cotrain"), LATENT: ("laten
 def read(name: str) -> dict[str, Any]:
     report: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_bytes())
     return report
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("name", [FIRST, LATENT])
@@ -52,6 +57,19 @@ def test_both_reports_are_of_one_study() -> None:
 def test_numbers_of_latent_actions_are_counted_again_from_their_episodes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "report", str(RESULTS / f"{LATENT}.zip"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == read(LATENT)
+
+
+def test_what_the_page_says_of_the_longer_token_arm_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    page = " ".join((ROOT / "docs" / "results.md").read_text(encoding="utf-8").split())
+    assert main(["report", str(RESULTS / "fast-long"), "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    (split,) = run["splits"]
+    counts = {metric["name"]: (metric["k"], metric["n"]) for metric in split["metrics"]}
+    (right, episodes), (placed, _) = counts["success"], counts["execution"]
+    middle = sum(row["metrics"]["chosen"] == 1 for row in rows(RESULTS / "fast-long" / "episodes.jsonl"))
+    assert f"Of the first {episodes} episodes of `gf/standard@1` `val`" in page
+    assert f"places the cube in {placed}, {right} of these on the right card" in page
+    assert f"{middle} of the {placed} are on the card in the middle" in page
 
 
 def test_links_of_the_page_lead_somewhere() -> None:
