@@ -70,6 +70,10 @@ def test_what_the_page_says_of_the_longer_token_arm_is_counted(capsys: pytest.Ca
     assert f"Of the first {episodes} episodes of `gf/standard@1` `val`" in page
     assert f"places the cube in {placed}, {right} of these on the right card" in page
     assert f"{middle} of the {placed} are on the card in the middle" in page
+    losses = [row["losses"]["action/tokens"] for row in rows(RESULTS / "fast-long" / "metrics.jsonl")]
+    said = [f"{sum(losses[step - 50 : step]) / 50:.2f}" for step in (500, 1000, 1500)]
+    assert len(losses) == 1500
+    assert f"the loss is at {said[0]}, {said[1]} and {said[2]} nats a token after 500, 1,000 and 1,500 steps" in page
 
 
 def test_links_of_the_page_lead_somewhere() -> None:
