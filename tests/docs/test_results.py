@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import runpy
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gf_core.cli.main import main
+from gf_core.evaluation.suites import load_suite
+from gf_core.plugins import load_plugins
 from gf_core.schemas import validate
+from gf_core.statistics.seeds import two_level_difference
 
 from .pages import ROOT
 
@@ -57,6 +63,34 @@ def test_both_reports_are_of_one_study() -> None:
 def test_numbers_of_latent_actions_are_counted_again_from_their_episodes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "report", str(RESULTS / f"{LATENT}.zip"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == read(LATENT)
+
+
+def test_latent_actions_are_contrasted_with_full_fine_tuning_as_reports_do_it() -> None:
+    """No report holds both arms: one's episodes are in the pack, the other's are the demo's entries."""
+    latent, full = [], []
+    with zipfile.ZipFile(RESULTS / f"{LATENT}.zip") as pack:
+        for name in fnmatch.filter(pack.namelist(), "cells/nano/latent/standard/*/runs/gf.standard@1/episodes.jsonl"):
+            episodes = [json.loads(line) for line in pack.read(name).splitlines()]
+            latent.append(by_cluster((one["cluster"], one["success"]) for one in episodes))
+    suite = load_suite("gf/standard@1", load_plugins())
+    for entry in (ROOT / "docs" / "demo" / "entries").glob("*-nano-full-seed-*"):
+        (run,) = json.loads((entry / "outcomes.json").read_bytes())["runs"]
+        played = zip(suite.episodes, run["metrics"]["success"], strict=True)
+        full.append(by_cluster((one.cluster, won == "1") for one, won in played if one.split == "val"))
+    found = two_level_difference(latent, full)
+    low, high = (f"{100 * end:.1f}".removesuffix(".0").replace("-", "−") for end in (found.interval.low, found.interval.high))
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert len(latent) == len(full) == 3
+    assert f"`latent` − `full`, is −{-100 * found.estimate:.1f} points of success [{low}, {high}], not separable" in page
+
+
+def by_cluster(outcomes: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
+    """Successes and episodes of each."""
+    found: dict[str, tuple[int, int]] = {}
+    for cluster, won in outcomes:
+        successes, episodes = found.get(cluster, (0, 0))
+        found[cluster] = (successes + won, episodes + 1)
+    return found
 
 
 def test_what_the_page_says_of_the_longer_token_arm_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
